@@ -1,0 +1,36 @@
+"""From a person's data to a trained, proven, explained and usable neural network."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chainrule.errors import InputError, NonFiniteError
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    name: "chainrule.api"
+    for name in (
+        "TrainedRun", "create_model", "datasets", "evaluate", "explain", "fit", "load", "load_model", "look", "models",
+        "predict", "resume", "trace",
+    )
+}  # fmt: skip
+__all__ = ["InputError", "NonFiniteError", *sorted(_PUBLIC)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from chainrule.api import (
+        TrainedRun, create_model, datasets, evaluate, explain, fit, load, load_model, look, models, predict, resume,
+        trace,
+    )  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used: torch costs seconds, ``--help`` must not."""
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,293 @@
+"""One call per verb, over a run folder; the same words as the command line.
+
+Example:
+    >>> import chainrule
+    >>> run = chainrule.fit("iris", out="runs/iris-example")  # doctest: +SKIP
+    >>> run.metrics["test"]["accuracy"]  # doctest: +SKIP
+    0.956
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from chainrule.data.config import DataConfig
+from chainrule.data.known import datasets as known_datasets
+from chainrule.errors import InputError, Stopped
+from chainrule.fitting import Training, cross_validate, resume_training, start_training
+from chainrule.models.catalog import CATALOG
+from chainrule.prepare import Prepared, prepare, read_for_scoring
+from chainrule.recipe import Settings, construct, find_entry, load_recipe, read_settings
+from chainrule.recognise import KINDS
+from chainrule.scoring import judge
+from chainrule.session import Session
+from chainrule.train.report import Report
+from chainrule.train.run import Run, stoppable
+
+if TYPE_CHECKING:
+    import polars
+
+Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
+Tell = Callable[[str], None]  # called with lines for a person
+
+
+class TrainedRun:
+    """A run folder that can answer."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._run = Run.open(self.path)
+        self._session: Session | None = None
+
+    def __repr__(self) -> str:
+        return f"TrainedRun({str(self.path)!r})"
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The scores in metrics.json.
+
+        Raises:
+            InputError: the run is not finished.
+        """
+        if not (self.path / "metrics.json").is_file():
+            raise InputError(f"{self.path} is not finished; continue it with: chainrule resume {self.path}")
+        metrics: dict[str, Any] = self._run.read("metrics.json")
+        return metrics
+
+    @property
+    def session(self) -> Session:
+        """The network with its best weights, its schema and its task."""
+        if self._session is None:
+            schema = self._run.read("schema.json")
+            kind = KINDS[schema["kind"]]
+            recipe = load_recipe(self._run.read("recipe.json"))
+            session = Session(kind, kind.load_schema(schema), recipe)
+            session.load(self._run.load_best())
+            self._session = session
+        return self._session
+
+    def predict(self, inputs: Any) -> polars.DataFrame:
+        """Answers for new input: a path or several, a DataFrame, an array; no target is needed.
+
+        Columns are "id", "prediction" and, for classes, "probability" and one share per class. A run that is still
+        training answers with its best weights so far.
+
+        Raises:
+            InputError: the input does not fit the schema; names what is missing.
+        """
+        import polars
+
+        session = self.session
+        records = session.kind.read_inputs(_listed(inputs), session.schema)
+        return polars.DataFrame({"id": list(records.ids), **session.predict(session.encode(records))})
+
+    def evaluate(self, source: Any = None) -> dict[str, Any]:
+        """Metrics with 95 % intervals on the run's own test split, or on another labelled source.
+
+        Raises:
+            InputError: the data changed, has no target, or has classes that the run does not know.
+        """
+        records = self._test_records() if source is None else self._read(source)
+        session = self.session
+        _, judged = judge(session, session.encode(records), records.groups)
+        return {"rows": len(records), **judged}
+
+    def lines(self) -> list[str]:
+        """The scores in a few lines for a person."""
+        metrics = self.metrics
+        name = "accuracy" if metrics["task"] == "classify" else "rmse"
+        low_high = metrics["interval"].get(name)
+        between = f" (95 % between {low_high[0]:.4g} and {low_high[1]:.4g})" if low_high else ""
+        test = {key: value for key, value in metrics["test"].items() if key != name}
+        lines = [
+            f"test        {name} {metrics['test'][name]:.4g}{between} on {metrics['rows']['test']:,} rows",
+            "            " + " · ".join(f"{key} {value:.4g}" for key, value in test.items()),
+        ]
+        baseline = metrics["baseline"]
+        if baseline:
+            lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
+        lines.append(f"run         {self.path} (open {self.path}/report.html)")
+        lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · explain · resume --epochs N")
+        return lines
+
+    def _read(self, source: Any) -> Any:
+        return read_for_scoring(source, self.session.recipe.data, self.session.kind)
+
+    def _test_records(self) -> Any:
+        return self.prepared().parts["test"]
+
+    def prepared(self, value: Any = None) -> Prepared:
+        """The run's own data, read and divided as it was.
+
+        Raises:
+            InputError: it was handed over in memory, or it changed.
+        """
+        saved = self._run.read("data.json")
+        if value is None and saved["source"] is None:
+            raise InputError("this run was made from data in memory; hand over a source to evaluate on")
+        recipe = self.session.recipe
+        prepared = prepare(saved["source"] if value is None else value, recipe.data, self.session.schema)
+        if prepared.fingerprint != saved["fingerprint"] and not recipe.data.accept_data_change:
+            raise InputError(f"the data of {self.path} changed since it was trained; hand over a source to evaluate on")
+        return prepared
+
+
+def fit(
+    source: Any, *, target: str | int = "", task: str = "", model: str | nn.Module = "", epochs: int = 0,
+    batch_size: int = 0, lr: float = 0.0, seed: int = 0, valid: Any = "", test: Any = "", group: str = "",
+    folds: int = 0, weights: str | Path = "", time_limit: float | str = 0, device: str = "", precision: str = "",
+    out: str | Path = "", recipe: str | Path = "", set: Mapping[str, Any] | None = None,
+    watch: Watch | None = None, tell: Tell | None = None,
+) -> TrainedRun:  # fmt: skip
+    """Train a network on ``source`` (path, known name, DataFrame, ``(X, y)`` or arrays) and judge it honestly.
+
+    ``set`` takes any setting by its dotted name. ``time_limit`` is in seconds or like "10m". ``watch`` is called with
+    each report, ``tell`` with lines for a person.
+
+    Raises:
+        InputError: the data or a setting is not usable.
+        NonFiniteError: training met numbers that are not finite; the last good weights are kept in the run.
+        Stopped: a signal asked to stop; everything is saved.
+    """
+    flags = {
+        "data.target": str(target), "data.task": task, "data.valid": str(valid), "data.test": str(test),
+        "data.group": group, "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr,
+        "train.seed": seed, "train.time_limit": seconds(time_limit), "train.device": device,
+        "train.precision": precision,
+    }  # fmt: skip
+    settings = read_settings(recipe) if recipe else {}
+    settings |= {name: value for name, value in flags.items() if value or (name == "data.target" and target == 0)}
+    settings |= dict(set or {})
+    say = tell or _quiet
+    training = start_training(source, settings, model, Path(out) if out else None, weights)
+    for line in training.lines():
+        say(line)
+    run = _train(training, watch, say)
+    if folds:
+        cross_validate(source, settings, model, folds, run.path, say)
+    return run
+
+
+def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[str, Any] | None = None) -> Prepared:
+    """What a source is, what is wrong with it, what it would be split into; trains nothing."""
+    settings = {"data.target": str(target), "data.task": task, **(set or {})}
+    values = {name.removeprefix("data."): value for name, value in settings.items() if value != ""}
+    return prepare(source, construct(DataConfig, values, "data"))
+
+
+def resume(
+    run: str | Path, data: Any = None, *, epochs: int = 0, model: nn.Module | None = None,
+    set: Mapping[str, Any] | None = None, watch: Watch | None = None, tell: Tell | None = None,
+) -> TrainedRun:  # fmt: skip
+    """Continue a run from its newest whole checkpoint, as if it had never stopped.
+
+    Raises:
+        InputError: the data changed, a setting may not change, or every checkpoint is damaged.
+    """
+    settings = dict(set or {}) | ({"train.epochs": epochs} if epochs else {})
+    say = tell or _quiet
+    training = resume_training(Path(run), data, settings, model)
+    for line in training.notes:
+        say(line)
+    return _train(training, watch, say)
+
+
+def load(run: str | Path) -> TrainedRun:
+    """A run folder, ready to predict."""
+    return TrainedRun(run)
+
+
+def load_model(folder: str | Path) -> nn.Module:
+    """The plain network of a run, in evaluation mode; its output is logits.
+
+    Its input is what the run's front gives (normalised, encoded); ``load(folder).session.module`` has both.
+    """
+    network: nn.Module = TrainedRun(folder).session.module.network
+    return network.eval()
+
+
+def create_model(name: str, *, weights: str | Path = "", **sizes: Any) -> nn.Module:
+    """A network from the catalog with random weights, or with a reference implementation's from ``weights``.
+
+    Raises:
+        InputError: an unknown name, a size that does not fit, or weights that do not.
+    """
+    entry = find_entry(name)
+    known = {field.name for field in dataclasses.fields(entry.config)}
+    unknown = [size for size in sizes if size not in known]
+    if unknown:
+        raise InputError(f"{name} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    required = [
+        field.name for field in dataclasses.fields(entry.config)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        and field.name not in {**entry.settings, **sizes}
+    ]  # fmt: skip
+    if required:
+        raise InputError(f"{name} needs {', '.join(required)}")
+    network = entry.build(construct(entry.config, {**entry.settings, **sizes}, "model"))
+    if weights:
+        from chainrule.models.weights import load_weights
+
+        load_weights(network, Path(weights))
+    return network
+
+
+def models() -> list[dict[str, Any]]:
+    """The catalog, one entry a row."""
+    return [
+        {"name": name, "data": ", ".join(entry.kinds), "tasks": ", ".join(entry.tasks), "paper": entry.paper,
+         "verified against": entry.reference}
+        for name, entry in CATALOG.items()
+    ]  # fmt: skip
+
+
+def datasets() -> list[dict[str, Any]]:
+    """The data sets known by name."""
+    return [{"name": known.name, "what": known.what, "home": known.home} for known in known_datasets()]
+
+
+def seconds(text: float | str) -> float:
+    """A duration in seconds: a number, or text like 90s, 10m, 1.5h.
+
+    Raises:
+        InputError: it is none of these.
+
+    Example:
+        >>> seconds("10m")
+        600.0
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(text))
+    if not match:
+        raise InputError(f"time limit {text!r} is not a duration; write 90s, 10m or 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _train(training: Training, watch: Watch | None, say: Tell) -> TrainedRun:
+    """The for-loop around the loop: show, then score; a signal stops it with everything saved."""
+    run = training.run
+    with stoppable(run):
+        for report in training:
+            if watch is not None:
+                watch(report)
+    for note in run.notes:
+        say(note)
+    if run.stop_signal:
+        run.close()
+        raise Stopped(f"stopped and saved; continue with: chainrule resume {run.path}", run.stop_signal)
+    training.finish()
+    return TrainedRun(run.path)
+
+
+def _listed(inputs: Any) -> Sequence[Any]:
+    return inputs if isinstance(inputs, list | tuple) else [inputs]
+
+
+def _quiet(line: str) -> None:
+    """Say nothing."""

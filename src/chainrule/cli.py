@@ -1,0 +1,269 @@
+"""The command line: verbs only. Each parses words, calls ``api`` and shows what came back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from chainrule.errors import InputError, NonFiniteError, Stopped
+
+if TYPE_CHECKING:
+    from chainrule.train.report import Report
+
+app = typer.Typer(
+    name="chainrule", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="From a person's data to a trained, proven, explained and usable neural network.",
+)  # fmt: skip
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="part.name=value", help="Any setting, repeatable.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+
+
+@app.command()
+def fit(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or name of a known data set.")],
+    target: Annotated[str, typer.Option(help="Column to learn: its name, or index (-1 the last).")] = "",
+    task: Annotated[str, typer.Option(help="classify or regress; found from the target.")] = "",
+    model: Annotated[str, typer.Option(help="See chainrule models; chosen by the data.")] = "",
+    epochs: Annotated[int, typer.Option(help="Passes over the train split.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Rows of one optimizer step.")] = 0,
+    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of weights, order and draws; the split has data.split_seed.")] = 0,
+    valid: Annotated[str, typer.Option(metavar="SOURCE", help="Validation data of its own.")] = "",
+    test: Annotated[str, typer.Option(metavar="SOURCE", help="Test data of its own.")] = "",
+    group: Annotated[str, typer.Option(metavar="COL|PATTERN", help="What may not be divided between splits.")] = "",
+    folds: Annotated[int, typer.Option(help="Cross-validate as well, over this many folds.")] = 0,
+    weights: Annotated[str, typer.Option(metavar="FILE", help="Start from a reference implementation's weights.")] = "",
+    time_limit: Annotated[str, typer.Option(help="Of training with its validation: 90s, 10m, 1h.")] = "0",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto (timed).")] = "",
+    out: Annotated[str, typer.Option(metavar="DIR", help="The run folder, absent or empty.")] = "",
+    recipe: Annotated[str, typer.Option(metavar="FILE", help="Settings from a recipe.json.")] = "",
+    settings: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on SOURCE and judge it on held-out data."""
+    api, show = _api(), _Show(as_json)
+    run = api.fit(
+        source, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+        valid=valid, test=test, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
+        precision=precision, out=out, recipe=recipe, set=_settings(settings), watch=show.report, tell=show.line,
+    )  # fmt: skip
+    show.finished(run)
+
+
+@app.command()
+def look(
+    source: Annotated[str, typer.Argument(metavar="SOURCE")],
+    target: Annotated[str, typer.Option(help="Column to learn.")] = "",
+    task: Annotated[str, typer.Option(help="classify or regress.")] = "",
+    settings: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What SOURCE is, what is wrong with it, what a baseline scores; trains nothing."""
+    seen = _api().look(source, target=target, task=task, set=_settings(settings))
+    if as_json:
+        _print_json(seen.summary())
+    else:
+        for line in seen.lines():
+            typer.echo(line)
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    epochs: Annotated[int, typer.Option(help="A new number of epochs in all.")] = 0,
+    accept_data_change: Annotated[bool, typer.Option(help="Go on although the data changed.")] = False,
+    settings: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Continue RUN from its newest whole checkpoint, exactly as if it had never stopped."""
+    chosen = _settings(settings) | ({"data.accept_data_change": True} if accept_data_change else {})
+    show = _Show(as_json)
+    show.finished(_api().resume(run, epochs=epochs, set=chosen, watch=show.report, tell=show.line))
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Labelled data; the run's test split.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score RUN on its own test split, or on SOURCE, with 95 % intervals."""
+    scores = _api().load(run).evaluate(source)
+    if as_json:
+        _print_json(scores)
+        return
+    typer.echo(f"{scores['rows']} rows")
+    for name, value in scores["metrics"].items():
+        typer.echo(f"  {name:28} {value:.4g}{_between(scores['interval'].get(name))}")
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or values of a truth table.")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write CSV here instead of showing it.")] = "",
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answers of RUN for new input."""
+    answers = _api().load(run).predict(inputs)
+    if out:
+        answers.write_csv(out)
+        typer.echo(f"{len(answers)} answers in {out}", err=as_json)
+    if as_json:
+        _print_json(answers.to_dicts())
+    elif not out:
+        typer.echo(answers.write_csv(), nl=False)
+
+
+@app.command()
+def explain(
+    run: RunFolder,
+    source: Annotated[str | None, typer.Argument(metavar="[INPUT]", help="Labelled data; the run's test split.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """What RUN's answers depend on, with a check that the explanation depends on the trained weights."""
+    explained = _api().load(run).explain(source)
+    if as_json:
+        _print_json(explained.as_dict())
+    else:
+        typer.echo(explained.text())
+
+
+@app.command()
+def trace(
+    source: Annotated[str, typer.Argument(metavar="SOURCE|RUN")],
+    target: Annotated[str, typer.Option(help="Column to learn.")] = "",
+    model: Annotated[str, typer.Option(help="mlp unless named.")] = "",
+    lr: Annotated[float, typer.Option(help="Learning rate of the update.")] = 0.01,
+    symbols: Annotated[bool, typer.Option(help="Derive dL/dw in symbols as well.")] = False,
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write the page here as well.")] = "",
+    settings: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Open one iteration: every number of forward, loss, backward and update, checked against autograd."""
+    opened = _api().trace(source, target=target, model=model, lr=lr, symbols=symbols, set=_settings(settings))
+    if out:
+        Path(out).write_text(opened.page(), encoding="utf-8")
+    if as_json:
+        _print_json(opened.as_dict())
+    else:
+        typer.echo(opened.text())
+
+
+@app.command()
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: Json = False, debug: Debug = False
+) -> None:
+    """The architectures there are, or one of them: paper, parameters, what it was verified against."""
+    _table(_api().models(name), as_json)
+
+
+@app.command()
+def datasets(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: Json = False, debug: Debug = False
+) -> None:
+    """The data sets known by name."""
+    _table(_api().datasets(name), as_json)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; gives the exit code."""
+    debug = "--debug" in arguments
+    try:
+        app(args=arguments, standalone_mode=True)
+    except InputError as error:
+        return _fail(error, 2, debug)
+    except NonFiniteError as error:
+        return _fail(error, 3, debug)
+    except Stopped as error:
+        return _fail(error, 128 + error.signum, debug)
+    except KeyboardInterrupt as error:
+        return _fail(error, 130, debug)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    return 0
+
+
+def _fail(error: BaseException, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    typer.echo(f"chainrule: {error or 'interrupted'}", err=True)
+    return code
+
+
+def _api() -> Any:
+    import chainrule.api
+
+    return chainrule.api
+
+
+def _settings(texts: list[str] | None) -> dict[str, Any]:
+    from chainrule.recipe import parse_setting
+
+    return dict(parse_setting(text) for text in texts or [])
+
+
+class _Show:
+    """Progress and results for a person: on standard error beside JSON, otherwise on standard output."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.live: Callable[[Report], None] | None = None
+
+    def line(self, text: str) -> None:
+        """One line."""
+        typer.echo(text, err=self.as_json)
+
+    def report(self, report: Report) -> None:
+        """One iteration."""
+        if self.live is None:
+            from chainrule.progress import Progress
+
+            self.live = Progress(sys.stderr)
+        self.live(report)
+
+    def finished(self, run: Any) -> None:
+        """The scores of a run, and where everything is."""
+        if self.as_json:
+            _print_json({"run": str(run.path), **run.metrics})
+            return
+        for text in run.lines():
+            typer.echo(text)
+
+
+def _between(bounds: list[float] | None) -> str:
+    return f"  (95 % between {bounds[0]:.4g} and {bounds[1]:.4g})" if bounds else ""
+
+
+def _table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        values = list(row.values())
+        typer.echo(f"{values[0]:16} " + " · ".join(str(value) for value in values[1:] if value))
+
+
+def _print_json(data: Any) -> None:
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n")

@@ -1,0 +1,38 @@
+"""Settings of the data room: where a run's data comes from and how it is divided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainrule.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What to read and how to divide it; empty words mean "find it out and say so"."""
+
+    kind: str = ""  # table, image, ...; "" recognises it
+    source: str = ""  # path or name of a known set; "" for data handed over in memory
+    source2: str = ""
+    valid: str = ""
+    test: str = ""
+    target: str = ""  # a column's name, or its index as text, -1 the last
+    task: str = ""
+    group: str = ""  # a column, or a regular expression over file names whose first group is the group
+    time: str = ""  # a column to split by: oldest rows train, newest test
+    drop: tuple[str, ...] = ()  # columns to leave out
+    split_seed: int = 0
+    valid_share: float = 0.15
+    test_share: float = 0.15
+    remove_duplicates: bool = True  # rows of valid and test that also stand in train
+    image_size: int = 0  # pixels of the longer side; 0: found from the train split
+    max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
+    max_bad_share: float = 0.05  # more unreadable files than this stop the run
+    accept_data_change: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.valid_share + self.test_share < 1 or min(self.valid_share, self.test_share) < 0:
+            raise InputError(
+                f"data.valid_share and data.test_share must be shares whose sum is between 0 and 1, "
+                f"got {self.valid_share} and {self.test_share}"
+            )

@@ -1,0 +1,472 @@
+"""Images: class folders, tables of paths, npz, idx and arrays in memory, one label per image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chainrule.data.config import DataConfig
+from chainrule.data.decode import DARK, FEW, WORKING_PX, Pixels, in_threads, is_image, resize, to_channels
+from chainrule.data.image_arrays import (
+    array_pairs,
+    idx_images,
+    image_axes,
+    npz_shapes,
+    read_arrays,
+    read_idx_images,
+    read_npz,
+    records_of,
+    white_level,
+)
+from chainrule.data.image_augment import AugmentConfig
+from chainrule.data.image_augment import augment as augment_images
+from chainrule.data.image_files import decoded_records, folder_reason, list_images, path_column, read_folder, read_table
+from chainrule.data.image_records import ImageRecords, ImageStore
+from chainrule.data.kind import Finding, Shown
+from chainrule.data.samples import Batch, TensorSamples
+from chainrule.data.schema import ClassTarget, NumberTarget, Target, class_names, infer_target
+from chainrule.data.sources import Source, open_source, suffix
+from chainrule.errors import InputError, nearest
+
+NAME = "image"
+AUGMENT = AugmentConfig
+LINEAR_PX = 16  # side of what the linear baseline sees
+SMALL_PX = 64  # images of one size up to this are taken as they are
+DEFAULT_PX = 128  # the longer side that larger images are brought to
+STATISTICS_IMAGES = 2_000
+
+Reader = Callable[[DataConfig], dict[str, ImageRecords]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSchema:
+    """How pictures become tensors and outputs become answers."""
+
+    kind: str = NAME
+    target: Target | None
+    size_px: tuple[int, int]  # height, width
+    channels: int  # 1 grey, 3 RGB
+    mean: tuple[float, ...]  # per channel of the train split, in 0..1
+    std: tuple[float, ...]
+    white: float = 0.0  # the level of decimal or 16-bit arrays that means white; 0 where the train split had none
+    notes: tuple[str, ...] = ()  # what was decided, and why
+
+    @property
+    def working_px(self) -> int:
+        """The longer side that files are first shrunk to, the same in every verb."""
+        return max(WORKING_PX, *self.size_px)
+
+
+class ImageFront(nn.Module):
+    """Pixels 0..255 to standard units, one multiply-add; flattened for networks that take a vector."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, schema: ImageSchema, *, flat: bool) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (schema.mean, schema.std))
+        self.flat = flat
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        """uint8 (B, C, H, W) -> (x / 255 - mean) / std, as (B, C, H, W) or (B, C H W)."""
+        x = torch.addcmul(self.shift, image.to(self.scale.dtype), self.scale)
+        return (x.flatten(1) if self.flat else x,)
+
+
+def recognises(source: Source) -> str | None:
+    """Why this source is images, in words, or None."""
+    found = _reader(source)
+    return None if found is None else found[0]
+
+
+def read(source: Source, options: DataConfig) -> dict[str, ImageRecords]:
+    """The records, "all" or by split where one file or folder holds several.
+
+    Raises:
+        InputError: broken or unreadable content, or a setting that images in this form cannot follow.
+    """
+    found = _reader(source)
+    if found is None:
+        raise InputError(f"{source.original or 'this data'} is not images; {_accepted()}")
+    return found[1](options)
+
+
+def _reader(source: Source) -> tuple[str, Reader] | None:
+    """The reason in words, and what reads it."""
+    if source.path is None:
+        return _value_reader(source.value)
+    if source.path.is_dir():
+        return _folder_reader(source.path)
+    return _file_reader(source.path)
+
+
+def _value_reader(value: Any) -> tuple[str, Reader] | None:
+    arrays = _named_arrays(value)
+    pairs = array_pairs({key: np.shape(array) for key, array in arrays.items()})
+    if not pairs:
+        return None
+    shape = np.shape(arrays[next(iter(pairs.values()))[0]])
+    return f"arrays of images, shape {tuple(shape)}", _plain(lambda: read_arrays(arrays, "the arrays given", pairs))
+
+
+def _named_arrays(value: Any) -> dict[str, Any]:
+    """Arrays by name: a dict's, the X and y of a pair, or the one array given."""
+    if isinstance(value, dict):
+        return {str(key): array for key, array in value.items() if hasattr(array, "shape")}
+    if isinstance(value, (tuple, list)) and len(value) == 2 and hasattr(value[0], "shape"):
+        return {"X": value[0], "y": np.asarray(value[1])}
+    return {"X": value} if isinstance(value, (np.ndarray, Tensor)) else {}
+
+
+def _folder_reader(path: Path) -> tuple[str, Reader] | None:
+    idx = idx_images(path)
+    if idx:
+        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
+    tables = [file for file in sorted(path.iterdir()) if suffix(file) in (".csv", ".tsv") and file.is_file()]
+    if len(tables) == 1 and path_column(tables[0]) is not None:
+        return _file_reader(tables[0])
+    reason = folder_reason(path)
+    if reason is None:
+        return None
+    return reason, lambda options: {"all": read_folder(path, _without_columns(options))}
+
+
+def _file_reader(path: Path) -> tuple[str, Reader] | None:
+    if suffix(path) == ".npz":
+        shapes = npz_shapes(path)
+        pairs = array_pairs(shapes)
+        if not pairs:
+            return None
+        held = ", ".join(f"{key} {shapes[key]}" for key, _ in pairs.values())
+        return f"npz with images: {held}", _plain(lambda: read_npz(path))
+    idx = idx_images(path)
+    if idx:
+        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
+    found = path_column(path)
+    if found is None:
+        return None
+    reason = f"table of {len(found[0]):,} rows whose column {found[1]!r} holds paths of images"
+    return reason, lambda options: read_table(path, options)
+
+
+def _plain(read_all: Callable[[], dict[str, ImageRecords]]) -> Reader:
+    """A reader of arrays, which have neither columns nor file names."""
+
+    def read_with(options: DataConfig) -> dict[str, ImageRecords]:
+        if options.group:
+            raise InputError("--group is a pattern over file names, but these images are arrays; leave it out")
+        _without_columns(options)
+        return read_all()
+
+    return read_with
+
+
+def _without_columns(options: DataConfig) -> DataConfig:
+    for name in ("target", "time", "drop"):
+        if getattr(options, name):
+            raise InputError(
+                f"data.{name} names a column, but these images have none: class folders and label arrays already "
+                f"give the answer; leave it out"
+            )
+    return options
+
+
+def _accepted() -> str:
+    return (
+        "expected a folder of class folders, a CSV with a column of paths, an npz with arrays like x_train and "
+        "y_train, idx files, or arrays of shape N H W, N H W C or N C H W with one label per image"
+    )
+
+
+def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
+    """Records for prediction from image files, folders of them, npz or idx files, or arrays.
+
+    Raises:
+        InputError: nothing found, or a file that cannot be read.
+    """
+    options = DataConfig(image_size=max(schema.size_px), max_bad_share=0)
+    stores = [store for one in inputs for store in _input_stores(one, schema, options)]
+    if not stores:
+        raise InputError("no images to predict; give files, folders or arrays")
+    if len(stores) == 1:
+        return ImageRecords(stores[0])
+    return ImageRecords(
+        ImageStore(
+            ids=tuple(name for store in stores for name in store.ids),
+            pixels=[image for store in stores for image in store.pixels],
+            labels=None,
+            notes=tuple(dict.fromkeys(note for store in stores for note in store.notes)),
+        )
+    )
+
+
+def _input_stores(one: Any, schema: ImageSchema, options: DataConfig) -> list[ImageStore]:
+    if not isinstance(one, (str, Path)):
+        return [_array_store(np.asarray(one), schema)]
+    path = Path(one).expanduser()
+    if path.is_file() and is_image(path):
+        return [decoded_records({str(one): path}, options).store]
+    source = open_source(one)
+    if source.path is not None and source.path.is_dir() and not idx_images(source.path):
+        root = source.path
+        return [decoded_records({name: root / name for name in list_images(root).images}, options).store]
+    return [replace(records.store, labels=None) for records in read(source, options).values()]
+
+
+def _array_store(array: NDArray[Any], schema: ImageSchema) -> ImageStore:
+    """One image (H W, H W C) or many, scaled as the train split was."""
+    single = not image_axes(array.shape) or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    images = array[None] if single else array
+    white = white_level([images], "the array given")
+    if white and schema.white and white != schema.white:
+        if white > schema.white or (images != np.rint(images)).any():
+            raise InputError(
+                f"the array given has pixel levels 0..{images.max():g}, the network learned from 0..{schema.white:g}; "
+                f"give it the same levels"
+            )
+        white = schema.white
+    return records_of(images, None, white).store
+
+
+def findings(records: ImageRecords) -> list[Finding]:
+    """Skipped and unusual files, empty or tiny classes, images of one colour."""
+    store = records.store
+    found = [Finding("note", note) for note in store.notes]
+    if store.skipped:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in store.skipped[:FEW])
+        text = f"{len(store.skipped)} images cannot be read and are left out: {reasons}"
+        found.append(Finding("warning", text, tuple(name for name, _ in store.skipped[:FEW])))
+    for name in store.empty_classes:
+        found.append(Finding("warning", f"class folder {name!r} holds no images; it is no class"))
+    for remark, names in store.remarks.items():
+        found.append(Finding("warning" if remark == DARK else "note", f"{len(names)} images: {remark}", names[:FEW]))
+    if store.ignored:
+        found.append(Finding("note", f"{len(store.ignored)} other files or folders ignored", store.ignored[:FEW]))
+    if store.group_reason and store.groups is not None:
+        count = len(set(store.groups.tolist()))
+        found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
+    return found + _label_findings(records) + _blank_findings(records)
+
+
+def _label_findings(records: ImageRecords) -> list[Finding]:
+    labels = records.labels
+    if labels is None or (labels.dtype.kind in "iuf" and not _are_class_numbers(labels)):
+        return []
+    lone = [name for name, count in Counter(class_names(labels).tolist()).items() if count == 1]
+    return [Finding("warning", f"{len(lone)} classes with a single image", tuple(lone[:FEW]))] if lone else []
+
+
+def _blank_findings(records: ImageRecords) -> list[Finding]:
+    blank = records.rows[records.store.blank[records.rows]]
+    names = tuple(records.store.ids[row] for row in blank[:FEW])
+    return [Finding("warning", f"{len(blank)} images of a single colour", names)] if len(blank) else []
+
+
+def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
+    """Classes or number, image size, channels, and mean and spread per channel, from the train split.
+
+    Raises:
+        InputError: no labels, one class only, or labels the task cannot be done on.
+    """
+    target, reason = _target(train, options.task)
+    size_px, size_reason = find_size([image.shape[:2] for image in train.images], options.image_size)
+    channels = max(image.shape[2] for image in train.images)
+    mean, std = _statistics(train.images, channels)
+    colour = "grey, no image has colour" if channels == 1 else "RGB"
+    return ImageSchema(
+        target=target, size_px=size_px, channels=channels, mean=mean, std=std, white=train.store.white,
+        notes=(reason, size_reason, colour),
+    )  # fmt: skip
+
+
+def _target(train: ImageRecords, task: str) -> tuple[Target, str]:
+    labels = train.labels
+    if labels is None:
+        raise InputError(
+            f"{len(train)} images, the first {train.ids[0]!r}, have no labels or class folders; {_accepted()}"
+        )
+    names = class_names(labels)
+    if len(set(names.tolist())) == 1:
+        raise InputError(
+            f"all {len(train)} images are of one class, {str(names[0])!r}; at least two are needed, one folder per class "
+            f"or one value per label"
+        )
+    return infer_target(labels, train.store.label_name, task or ("classify" if _are_class_numbers(labels) else ""))
+
+
+def _are_class_numbers(labels: NDArray[Any]) -> bool:
+    """Whether whole numbers count classes: 0 (or 1) to K without a gap, five images of each on average."""
+    if labels.dtype.kind not in "iu":
+        return False
+    distinct = np.unique(labels)
+    return (
+        distinct[0] in (0, 1)
+        and int(distinct[-1] - distinct[0]) == len(distinct) - 1
+        and len(labels) >= 5 * len(distinct)
+    )
+
+
+def find_size(shapes: Sequence[tuple[int, ...]], longer_px: int) -> tuple[tuple[int, int], str]:
+    """(H, W) that all images are brought to, and why.
+
+    Equal small ones stay; others keep their shape where all have the same one, otherwise become square. The longer side
+    is ``longer_px`` if given, else the usual one up to 128; sides that are not given are multiples of 8.
+    """
+    sizes = np.array([shape[:2] for shape in shapes], dtype=np.float64)
+    H, W = (int(side) for side in np.median(sizes, axis=0))
+    equal = bool((sizes == sizes[0]).all())
+    if not longer_px and equal and max(H, W) <= SMALL_PX:
+        return (H, W), f"{H} x {W} pixels (height x width), as all images are"
+    ratios = sizes[:, 1] / sizes[:, 0]
+    same_shape = float(np.ptp(ratios)) <= 0.05 * float(np.median(ratios))
+    longer = longer_px or min(DEFAULT_PX, _multiple_of_8(max(H, W)))
+    shorter = min(longer, _multiple_of_8(longer * min(H, W) / max(H, W))) if same_shape and H != W else longer
+    size_px = (longer, shorter) if H > W else (shorter, longer)
+    why = f"data.image_size={longer_px}" if longer_px else f"the middle size is {H} x {W}; data.image_size sets another"
+    shape = "shape kept" if same_shape else "shapes differ, so all are squeezed to a square"
+    return size_px, f"{size_px[0]} x {size_px[1]} pixels (height x width): {why}; {shape}"
+
+
+def _multiple_of_8(side: float) -> int:
+    return max(8, round(side / 8) * 8)
+
+
+def _statistics(images: Sequence[Pixels], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel in 0..1, over at most 2,000 images spread evenly."""
+    step = max(1, len(images) // STATISTICS_IMAGES)
+    histogram = np.zeros((channels, 256))
+    for image in images[::step]:
+        for channel in range(channels):
+            plane = image[..., channel if image.shape[2] == channels else 0]
+            histogram[channel] += np.bincount(plane.ravel(), minlength=256)
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    levels = np.arange(256) / 255
+    mean = share @ levels
+    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0))
+    std[std < 1e-6] = 1.0  # all pixels equal: nothing to scale
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def load_schema(data: dict[str, Any]) -> ImageSchema:
+    """The schema back from JSON.
+
+    Raises:
+        InputError: a key this version does not know.
+    """
+    values = _known_keys(data, ImageSchema)
+    target = values["target"]
+    if target is not None:
+        kind = ClassTarget if target["kind"] == "classes" else NumberTarget
+        values["target"] = kind(**_known_keys(target, kind))
+    return ImageSchema(**values)
+
+
+def _known_keys(data: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+    known = [entry.name for entry in fields(kind)]
+    for key in data:
+        if key not in known:
+            raise InputError(f"the schema has an unknown key {key!r}; {nearest(key, known)}")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
+def encode(records: ImageRecords, schema: ImageSchema) -> TensorSamples:
+    """uint8 images (N, C, H, W), squeezed to the schema's size, and class indices or numbers.
+
+    Raises:
+        InputError: a label the schema does not know.
+    """
+    targets = None if records.labels is None or schema.target is None else _targets(records, schema.target)
+    return TensorSamples((_pixels(records, schema),), targets, records.ids)
+
+
+def _pixels(records: ImageRecords, schema: ImageSchema) -> Tensor:
+    shape = (*schema.size_px, schema.channels)
+    whole = records.store.pixels
+    if isinstance(whole, np.ndarray) and whole.shape[1:] == shape:
+        return torch.from_numpy(whole[records.rows]).permute(0, 3, 1, 2).contiguous()
+    encoded = np.empty((len(records), schema.channels, *schema.size_px), dtype=np.uint8)
+    images = records.images
+
+    def fill(place: int) -> None:
+        encoded[place] = to_channels(resize(images[place], schema.size_px), schema.channels).transpose(2, 0, 1)
+
+    in_threads(fill, range(len(images)))
+    return torch.from_numpy(encoded)
+
+
+def _targets(records: ImageRecords, target: Target) -> Tensor:
+    assert records.labels is not None
+    if isinstance(target, NumberTarget):
+        return torch.from_numpy(records.labels.astype(np.float32))
+    names = class_names(records.labels)
+    index = {name: place for place, name in enumerate(target.classes)}
+    unknown = sorted({str(name) for name in names} - set(index))
+    if unknown:
+        raise InputError(
+            f"unknown class {', '.join(map(repr, unknown[:FEW]))} in {target.name!r}; the network knows "
+            f"{', '.join(map(repr, target.classes[:50]))}"
+        )
+    return torch.tensor([index[name] for name in names.tolist()], dtype=torch.int64)
+
+
+def sizes(schema: ImageSchema, takes: str) -> dict[str, Any]:
+    """``in_channels`` and ``image_size`` (H, W) for networks of images, ``in_features`` for those of vectors."""
+    _check_takes(takes)
+    H, W = schema.size_px
+    if takes == "vector":
+        return {"in_features": schema.channels * H * W}
+    return {"in_channels": schema.channels, "image_size": (H, W)}
+
+
+def front(schema: ImageSchema, takes: str) -> ImageFront:
+    """The module from uint8 pixels to what the network takes: "image" or "vector"."""
+    _check_takes(takes)
+    return ImageFront(schema, flat=takes == "vector")
+
+
+def _check_takes(takes: str) -> None:
+    if takes not in ("image", "vector"):
+        raise InputError(
+            f"a network that takes {takes!r} cannot be given images; choose one that takes image or vector"
+        )
+
+
+def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> Batch:
+    """The whole batch, changed at random on its device."""
+    return augment_images(batch, generator, config)
+
+
+def show(records: ImageRecords, row: int) -> Shown:
+    """The picture as it was read, with its label."""
+    labels = records.labels
+    values = {"image": records.ids[row]} | ({} if labels is None else {records.store.label_name: str(labels[row])})
+    return Shown(values, np.ascontiguousarray(to_channels(records.images[row], 3)))
+
+
+def mismatches(records: ImageRecords, schema: ImageSchema) -> list[Finding]:
+    """Images of any size and colour are brought to the schema's."""
+    return []
+
+
+def columns(records: ImageRecords, schema: ImageSchema) -> dict[str, NDArray[Any]]:
+    """Images have no columns."""
+    return {}
+
+
+def classical(batch: Batch, schema: ImageSchema) -> dict[str, NDArray[Any]]:
+    """Pixels averaged over areas to at most 16 x 16, in [-1, 1]."""
+    image = batch.inputs[0].float()
+    H, W = (min(side, LINEAR_PX) for side in image.shape[-2:])
+    pooled = torch.nn.functional.adaptive_avg_pool2d(image, (H, W))
+    return {"vector": (pooled.flatten(1) / 127.5 - 1).cpu().numpy()}

@@ -1,0 +1,248 @@
+"""Images that come as arrays: npz, idx, and arrays in memory."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.data.decode import Pixels
+from chainrule.data.idx import idx_shape, partner, read_idx, split_of
+from chainrule.data.image_records import ImageRecords, ImageStore
+from chainrule.data.sources import SPLIT_WORDS
+from chainrule.errors import InputError
+
+Shape = tuple[int, ...]
+Arrays = Mapping[str, Any]
+
+IMAGE_WORDS = ("x", "image", "images", "img", "imgs", "data", "pixels", "features")
+LABEL_WORDS = ("y", "label", "labels", "target", "targets", "class", "classes")
+SMALLEST_SIDE = 6  # narrower "images" are more likely windows of a series
+
+
+def image_axes(shape: Shape) -> str:
+    """NHW, NHWC or NCHW where an array of this shape can be images, otherwise ""."""
+    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_SIDE:
+        return "NHW"
+    if len(shape) == 4 and shape[3] in (1, 3, 4) and min(shape[1:3]) >= SMALLEST_SIDE:
+        return "NHWC"
+    if len(shape) == 4 and shape[1] in (1, 3, 4) and min(shape[2:]) >= SMALLEST_SIDE:
+        return "NCHW"
+    return ""
+
+
+def npz_shapes(path: Path) -> dict[str, Shape]:
+    """The shape of every array of an npz file, from the headers alone; nothing where it is none."""
+    shapes = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    version = np.lib.format.read_magic(member)
+                    read = np.lib.format.read_array_header_1_0
+                    if version != (1, 0):
+                        read = np.lib.format.read_array_header_2_0
+                    shapes[name.removesuffix(".npy")] = read(member)[0]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return {}
+    return shapes
+
+
+def array_pairs(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
+    """Split ("all" where the names tell none) -> (images' key, labels' key or "")."""
+    images: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    for key, shape in shapes.items():
+        role, split = _role(key)
+        if image_axes(shape) and role != "labels":
+            images.setdefault(split, key)
+        elif role == "labels":
+            labels.setdefault(split, key)
+    others = [key for key in shapes if key not in images.values()]
+    if list(images) == ["all"] and not labels and len(others) == 1:
+        labels["all"] = others[0]
+    if "all" in images and len(images) > 1:
+        images.setdefault("train", images.pop("all"))
+    return {split: (key, labels.get(split, "")) for split, key in images.items()}
+
+
+def _role(key: str) -> tuple[str, str]:
+    """("images", "labels" or "", split) of a name like ``x_train``, ``trainX`` or ``val_labels``."""
+    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    joined = re.fullmatch(rf"([xy])({'|'.join(SPLIT_WORDS)})", key.lower())
+    words = list(joined.groups()) if joined else words
+    split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "all")
+    if any(word in LABEL_WORDS for word in words):
+        return "labels", split
+    return ("images" if any(word in IMAGE_WORDS for word in words) else ""), split
+
+
+def read_npz(path: Path) -> dict[str, ImageRecords]:
+    """The records of an npz file's images.
+
+    Raises:
+        InputError: broken, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            pairs = array_pairs(npz_shapes(path))
+            wanted = {key for pair in pairs.values() for key in pair if key}
+            return read_arrays({key: content[key] for key in wanted}, str(path), pairs)
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read ({error}); save plain arrays with numpy.savez") from None
+
+
+def read_arrays(
+    arrays: Arrays, where: str, pairs: Mapping[str, tuple[str, str]] | None = None
+) -> dict[str, ImageRecords]:
+    """The records of named arrays, all splits scaled alike.
+
+    Raises:
+        InputError: unequal lengths, pixel levels that nothing explains, labels of another shape.
+    """
+    found = array_pairs({key: np.shape(value) for key, value in arrays.items()}) if pairs is None else pairs
+    images = {split: np.asarray(arrays[key]) for split, (key, _) in found.items()}
+    white = white_level(images.values(), where)
+    records = {}
+    for split, (key, label_key) in found.items():
+        labels = None if not label_key else _labels(np.asarray(arrays[label_key]), f"{label_key!r} in {where}")
+        if labels is not None and len(labels) != len(images[split]):
+            raise InputError(
+                f"{where} has {len(images[split]):,} images in {key!r} and {len(labels):,} labels in {label_key!r}; "
+                f"there must be one label per image"
+            )
+        records[split] = records_of(images[split], labels, white)
+    return records
+
+
+def records_of(images: NDArray[Any], labels: NDArray[Any] | None, white: float) -> ImageRecords:
+    """Records over one array of images whose level ``white`` means 255 (0: they are 8-bit already)."""
+    pixels = _eight_bits(_channels_last(images), white)
+    notes = (f"pixel levels 0..{white:g} were scaled to 0..255",) if white not in (0, 255) else ()
+    ids = tuple(f"image {i}" for i in range(len(pixels)))
+    return ImageRecords(ImageStore(ids=ids, pixels=pixels, labels=labels, white=white, notes=notes))
+
+
+def white_level(arrays: Collection[NDArray[Any]], where: str) -> float:
+    """The level that means white, one for all arrays: 0 for 8-bit ones (no scaling), 1, 255 or 65535.
+
+    Raises:
+        InputError: NaN or infinite pixels, negative ones, or levels beyond all of these.
+    """
+    low, high, whole = 0.0, 0.0, True
+    for array in arrays:
+        if array.dtype in (np.uint8, np.bool_) or not array.size:
+            continue
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"{where} has images of type {array.dtype}; expected numbers")
+        whole = whole and array.dtype.kind in "iu"
+        _check_finite(array, where)
+        low, high = min(low, float(array.min())), max(high, float(array.max()))
+    if all(array.dtype in (np.uint8, np.bool_) for array in arrays):
+        return 0.0
+    known = [level for level in ((255, 65535) if whole else (1, 255)) if high <= level]
+    if low < 0 or not known:
+        ranges = "0..255 or 0..65535 as whole numbers" if whole else "0..1 or 0..255 as decimal numbers"
+        raise InputError(
+            f"{where} has pixels from {low:g} to {high:g}; expected {ranges}. Undo the normalisation first"
+        )
+    return float(known[0])
+
+
+def _check_finite(array: NDArray[Any], where: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    if bad.any():
+        first = ", ".join(map(str, np.flatnonzero(bad)[:5]))
+        raise InputError(
+            f"{where} has NaN or infinite pixels in {bad.sum():,} images, the first: {first}; mend or drop them"
+        )
+
+
+def _channels_last(images: NDArray[Any]) -> NDArray[Any]:
+    axes = image_axes(images.shape)
+    if not axes:
+        raise InputError(f"an array of shape {images.shape} is not images; expected N H W, N H W C or N C H W")
+    if axes == "NHW":
+        return images[..., None]
+    return images if axes == "NHWC" else images.transpose(0, 2, 3, 1)
+
+
+def _eight_bits(images: NDArray[Any], white: float) -> Pixels:
+    if images.dtype == np.bool_:
+        images = images.astype(np.uint8) * 255
+    elif images.dtype != np.uint8:
+        images = np.rint(images * (255 / white)).astype(np.uint8)
+    if images.shape[3] == 4:
+        alpha = images[..., 3:].astype(np.float32) / 255
+        images = np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    if images.shape[3] == 3 and _colourless(images[:100]) and _colourless(images):
+        images = images[..., :1]
+    return np.ascontiguousarray(images)
+
+
+def _colourless(images: NDArray[Any]) -> bool:
+    return bool((images[..., :1] == images[..., 1:]).all())
+
+
+def _labels(labels: NDArray[Any], where: str) -> NDArray[Any]:
+    """One value per image: (N, 1) is squeezed, one-hot rows become class numbers."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "biuf" and ((labels == 0) | (labels == 1)).all():
+        if (labels.sum(axis=1) == 1).all():
+            return np.asarray(labels.argmax(axis=1))
+        raise InputError(f"{where} marks several classes per image; one label per image is needed")
+    if labels.ndim != 1 or labels.dtype.kind not in "biufUSO":
+        raise InputError(f"{where} has labels of shape {labels.shape}, type {labels.dtype}; expected one per image")
+    if labels.dtype.kind == "S":
+        return np.array([label.decode() for label in labels], dtype=object)
+    return labels
+
+
+def idx_images(path: Path) -> dict[str, Path]:
+    """Split -> idx images file: the file and its test (t10k) sibling, or all those of a folder."""
+    if path.is_dir():
+        files = [child for child in sorted(path.iterdir()) if child.is_file() and not child.name.startswith(".")]
+        found = [child for child in files if _is_images(child)]
+    else:
+        found = [path] if _is_images(path) else []
+        if found and split_of(path) == "train":
+            found += [other for other in _siblings(path) if split_of(other) == "test" and _is_images(other)]
+    if len(found) == 1:
+        return {"all": found[0]}
+    return {split_of(file) or "all": file for file in sorted(found, key=lambda file: split_of(file) == "test")}
+
+
+def read_idx_images(path: Path) -> dict[str, ImageRecords]:
+    """The records of an idx images file and its labels, found by name beside it.
+
+    Raises:
+        InputError: broken files, or unequal numbers of images and labels.
+    """
+    records = {}
+    for split, images in idx_images(path).items():
+        labels = partner(images)
+        arrays = {"images": read_idx(images)}
+        if labels is not None:
+            arrays["labels"] = read_idx(labels)
+        pair = {"all": ("images", "labels" if labels is not None else "")}
+        records[split] = read_arrays(arrays, str(images), pair)["all"]
+    return records
+
+
+def _is_images(path: Path) -> bool:
+    shape = idx_shape(path)
+    return shape is not None and image_axes(shape) != ""
+
+
+def _siblings(path: Path) -> list[Path]:
+    return [child for child in sorted(path.parent.iterdir()) if child.is_file() and child != path]

@@ -1,0 +1,151 @@
+"""What a target is: class names in index order, or the mean and spread of a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import InputError
+
+MAX_LEVELS = 20  # whole numbers with more distinct values are quantities
+POSITIVE = {"yes", "y", "true", "positive", "pos", "malignant", ">50k", "present", "abnormal", "churn", "spam", "fraud",
+            "default", "died", "disease", "sick"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTarget:
+    """A target with names. ``classes`` are in index order and are matched by name, never by position."""
+
+    kind: Literal["classes"] = "classes"
+    name: str
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]  # rows of each class in the train split
+    positive: str = ""  # of two classes, the one that roc_auc and sensitivity speak of
+    threshold: float = 0.5  # of two classes, the share from which the positive one is answered
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberTarget:
+    """A number, learned in standard units and answered in its own."""
+
+    kind: Literal["number"] = "number"
+    name: str
+    mean: float
+    std: float
+
+
+Target = ClassTarget | NumberTarget
+
+
+def class_names(values: NDArray[Any]) -> NDArray[np.str_]:
+    """Canonical names of raw labels: 0.0 is "0", True is "True", spaces at the ends go, a missing one is "".
+
+    Example:
+        >>> class_names(np.array([0.0, 2.5])).tolist()
+        ['0', '2.5']
+    """
+    if values.dtype.kind in "OUS":
+        plain = [v.item() if isinstance(v, np.generic) else v for v in values.tolist()]
+        names = {(type(v), v): _class_name(v) for v in plain}
+        return np.array([names[type(v), v] for v in plain], dtype=np.str_)
+    distinct, place = np.unique(values, return_inverse=True)
+    return np.array([_class_name(v) for v in distinct.tolist()], dtype=np.str_)[place.reshape(-1)]
+
+
+def _class_name(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def infer_target(values: NDArray[Any], name: str, task: str = "") -> tuple[Target, str]:
+    """What a target column is, and why in words; missing values are passed over.
+
+    Words, truth values and two distinct values are classes; numbers with fractions are numbers; up to 20 whole numbers
+    are classes unless they look like a rating: six or more consecutive levels, few at both ends.
+
+    Args:
+        task: "classify" or "regress" decides; anything else leaves it to the values.
+
+    Raises:
+        InputError: nothing to learn (no or one value), or values that the task cannot be done on.
+    """
+    numeric = values.dtype.kind in "iuf"
+    values = values if numeric else class_names(values)
+    known = values[np.isfinite(values)] if numeric else values[values != ""]
+    if not len(known):
+        raise InputError(f"the target {name!r} has no known values; expected a label or number in each row")
+    distinct, counts = np.unique(known, return_counts=True)
+    if len(distinct) == 1:
+        only = str(class_names(distinct)[0])
+        raise InputError(f"all {len(known)} rows have the target {name!r} = {only!r}; expected at least two values")
+    if task == "regress":
+        if not numeric:
+            found = ", ".join(repr(v) for v in distinct[:5].tolist())
+            raise InputError(
+                f"--task regress needs numbers, but the target {name!r} holds {found}; use --task classify"
+            )
+        return _number_target(known, name), "numbers, as asked"
+    if task != "classify" and numeric:
+        reason = _why_number(distinct, counts)
+        if reason:
+            return _number_target(known, name), reason
+    if numeric and task == "classify" and len(distinct) > max(MAX_LEVELS, len(known) // 2):
+        raise InputError(
+            f"the target {name!r} has {len(distinct)} distinct numbers in {len(known)} rows, too many to be classes; "
+            f"use --task regress"
+        )
+    return _class_target(distinct, counts, name)
+
+
+def _number_target(known: NDArray[Any], name: str) -> NumberTarget:
+    known = known.astype(np.float64)
+    return NumberTarget(name=name, mean=float(known.mean()), std=float(known.std()))
+
+
+def _why_number(distinct: NDArray[Any], counts: NDArray[np.int64]) -> str:
+    """Why distinct numbers are no classes; "" where they are."""
+    if len(distinct) == 2:
+        return ""
+    if (distinct != np.round(distinct)).any():
+        return f"{len(distinct)} distinct numbers, some with fractions"
+    if len(distinct) > MAX_LEVELS:
+        return f"{len(distinct)} distinct whole numbers"
+    peak = int(counts.argmax())
+    consecutive = len(distinct) >= 6 and distinct[-1] - distinct[0] == len(distinct) - 1
+    rising = (np.diff(counts[: peak + 1]) >= 0).all() and (np.diff(counts[peak:]) <= 0).all()
+    if consecutive and rising and max(counts[0], counts[-1]) < counts[peak] / 2:
+        low, high = int(distinct[0]), int(distinct[-1])
+        return f"whole numbers {low} to {high}, few at both ends: it looks like a rating; --task classify to override"
+    if counts.min() < 2 and len(distinct) > 3:
+        return f"{len(distinct)} distinct whole numbers, some of them in a single row; --task classify to override"
+    return ""
+
+
+def _class_target(distinct: NDArray[Any], counts: NDArray[np.int64], name: str) -> tuple[ClassTarget, str]:
+    names = class_names(distinct).tolist()
+    rows = counts.tolist()
+    if distinct.dtype.kind not in "iuf" and all(n.lstrip("+-").isdigit() for n in names):
+        names, rows = map(list, zip(*sorted(zip(names, rows, strict=True), key=lambda c: int(c[0])), strict=True))
+    positive = ""
+    if len(names) == 2:
+        positive = _positive(names, rows)
+    target = ClassTarget(name=name, classes=tuple(names), counts=tuple(rows), positive=positive)
+    reason = f"{len(names)} classes: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+    single = [n for n, count in zip(names, rows, strict=True) if count == 1]
+    if single:
+        reason += f"; with a single row: {', '.join(single[:5])}"
+    return target, reason
+
+
+def _positive(names: list[str], rows: list[int]) -> str:
+    """Of two classes the one with the usual name ("1" beside "0", yes, malignant, ...), otherwise the rarer one."""
+    usual = [n for n in names if n.lower() in POSITIVE or (n == "1" and set(names) <= {"0", "1", "-1"})]
+    if len(usual) == 1:
+        return usual[0]
+    return names[0] if rows[0] < rows[1] else names[1]

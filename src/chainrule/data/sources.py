@@ -1,0 +1,244 @@
+"""From what a person typed to something on disk or in memory: paths, archives, known names, frames and arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from chainrule.data.archive import is_junk, unpack
+from chainrule.data.known import (
+    KNOWN,
+    PACKAGED,
+    TRUTH_TABLES,
+    KnownSet,
+    cache_folder,
+    canonical,
+    datasets,
+    downloaded,
+    local_sets,
+)
+from chainrule.errors import InputError, nearest
+
+__all__ = ["KnownSet", "Source", "dataset", "datasets", "is_junk", "open_source", "split_word", "suffix"]
+
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
+PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm", ".pbm")
+MEDIA = (*PICTURES, ".wav", ".flac", ".mp3", ".ogg", ".mp4", ".avi", ".mov", ".mkv", ".webm")
+SIDE_FILES = re.compile(r"(readme|licen[cs]e|citation)\b|(classes|labels)\.txt$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source, resolved and unpacked, not yet recognised."""
+
+    name: str  # short, fit for a folder's name: "titanic"
+    original: str  # as typed; "" for data handed over in memory
+    path: Path | None = None  # file or folder; a zip is unpacked; a folder with one data file is that file
+    value: Any = None  # a DataFrame, (X, y) arrays or a dict of them
+    parts: Mapping[str, Source] = field(default_factory=dict)  # "train", "valid", "test" where it came divided
+    notes: tuple[str, ...] = ()  # what was decided on the way and should be said
+
+
+def open_source(source: Any) -> Source:
+    """The source behind a path, a known name, or data in memory.
+
+    A path wins over a known name, and says so. A zip of a folder is unpacked for as long as the process lives.
+
+    Raises:
+        InputError: nothing of that name, an unsafe or broken zip, or a folder of several data files.
+
+    Example:
+        >>> open_source("xor").name
+        'xor'
+    """
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, (str, Path)):
+        if source is None:
+            raise InputError("no source was given; give a path, the name of a known set, a DataFrame or arrays")
+        return Source(name="data", original="", value=source)
+    text = str(source)
+    path = Path(text).expanduser()
+    if text and path.exists():
+        opened = _open_path(path, text)
+        if canonical(text) not in {entry.name for entry in datasets()}:
+            return opened
+        note = f"{text!r} is the path {path.resolve()}; the known set of that name is not used"
+        return replace(opened, notes=(note, *opened.notes))
+    return _open_name(text, path)
+
+
+def dataset(name: str) -> KnownSet:
+    """The known set of this name; ``-`` and ``_`` are equal.
+
+    Raises:
+        InputError: there is none; names the nearest.
+    """
+    known = {entry.name: entry for entry in datasets()}
+    if canonical(name) not in known:
+        raise InputError(f"there is no known data set {name!r}; {nearest(canonical(name), list(known))}")
+    return known[canonical(name)]
+
+
+def suffix(path: Path) -> str:
+    """The file's suffix in lower case without ``.gz``: ``.csv`` for ``A.CSV.gz``."""
+    name = path.name.lower().removesuffix(".gz")
+    return Path(name).suffix
+
+
+def split_word(name: str) -> str:
+    """ "train", "valid" or "test" where exactly one of them stands as a word in the name, otherwise ""."""
+    words = {SPLIT_WORDS[word] for word in re.split(r"[^a-z0-9]+", name.lower()) if word in SPLIT_WORDS}
+    return words.pop() if len(words) == 1 else ""
+
+
+def is_idx(path: Path) -> bool:
+    """Whether the name says idx, as MNIST's files do: ``train-images-idx3-ubyte.gz``."""
+    return re.search(r"[-.]idx\d?([-.]|$)", path.name.lower().removesuffix(".gz")) is not None
+
+
+def _open_name(text: str, path: Path) -> Source:
+    name = canonical(text)
+    if name in TRUTH_TABLES:
+        return Source(name=name, original=text)
+    if name in PACKAGED:
+        return Source(name=name, original=text, value=PACKAGED[name](), notes=(f"{name}: packaged with scikit-learn",))
+    local = local_sets().get(name)
+    if local is not None:
+        return replace(_open_path(local, text), name=name, notes=(f"{name}: found at {local}",))
+    if name in KNOWN:
+        folder = downloaded(KNOWN[name])
+        return replace(_open_path(folder, text), name=name, notes=(f"{name}: kept in {cache_folder()}",))
+    raise InputError(_not_found(text, path))
+
+
+def _not_found(text: str, path: Path) -> str:
+    if "://" in text:
+        return f"{text!r} is an address; download it yourself and give the file's path"
+    if not path.parent.is_dir():
+        return f"{text!r} does not exist: there is no folder {str(path.parent)!r}"
+    beside = [child.name for child in path.parent.iterdir() if not is_junk(child.name)]
+    files = [str(path.with_name(name)) for name in get_close_matches(path.name, beside, n=3, cutoff=0.5)]
+    names = get_close_matches(canonical(text), [entry.name for entry in datasets()], n=3, cutoff=0.5)
+    close = list(dict.fromkeys(files + names))[:3]
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "`chainrule datasets` lists the known ones"
+    return f"{text!r} is neither a file or folder here nor a known data set; {hint}"
+
+
+def _open_path(path: Path, original: str) -> Source:
+    source = Source(name=_short_name(path), original=original, path=path)
+    if path.is_dir():
+        return _open_folder(source, path)
+    if not path.is_file():
+        raise InputError(f"{str(path)!r} is neither a file nor a folder")
+    if path.stat().st_size == 0:
+        raise InputError(f"{str(path)!r} is empty (0 bytes)")
+    if path.suffix.lower() == ".zip":
+        return _open_folder(source, unpack(path))
+    return source
+
+
+def _short_name(path: Path) -> str:
+    """The name without its suffixes; of a file that is only called "train", its folder's."""
+    resolved = path.resolve()
+    stem = resolved.name
+    if resolved.is_file():
+        stem = re.sub(r"(\.[A-Za-z][A-Za-z0-9]{0,7}){1,2}$", "", resolved.name)
+        if stem.lower() in SPLIT_WORDS:
+            stem = resolved.parent.name
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "data"
+
+
+def _open_folder(source: Source, folder: Path) -> Source:
+    """What a folder stands for: its only child folder, its parts, its only data file, or itself."""
+    folders, files = _children(folder)
+    data_files = _data_files(files)
+    if not folders and not files:
+        raise InputError(f"{source.original!r} holds no files")
+    if len(folders) == 1 and not data_files and not _media(files):
+        return _open_folder(source, folders[0])
+    parts = _parts(folders, data_files)
+    if parts:
+        used = set(parts.values())
+        left = tuple(f"{path.name}: not used" for path in data_files if path not in used)
+        opened = {word: _open_part(source, path) for word, path in parts.items()}
+        return replace(source, path=folder, parts=opened, notes=left)
+    if sum(_holds_media(child) for child in folders) >= 2 or any(is_idx(path) for path in files):
+        return replace(source, path=folder)
+    if len(data_files) == 1:
+        side = tuple(f"{path.name}: taken as a side file" for path in files if path != data_files[0])
+        return replace(_open_path(data_files[0], source.original), name=source.name, notes=side[:5])
+    if len(data_files) > 1 and all(suffix(path) != ".txt" for path in data_files):
+        names = ", ".join(path.name for path in data_files)
+        raise InputError(
+            f"{source.original!r} holds several data files ({names}); give the path of one of them, "
+            f"or name them train, valid and test where they are one set"
+        )
+    return replace(source, path=folder)
+
+
+def _open_part(source: Source, path: Path) -> Source:
+    """One split: a file, a folder that holds one data file, or a folder as it is, even of a single class."""
+    part = Source(name=source.name, original=str(path), path=path)
+    if path.is_file():
+        return replace(_open_path(path, str(path)), name=source.name)
+    folders, files = _children(path)
+    data_files = _data_files(files)
+    if len(data_files) == 1 and not folders and not _media(files):
+        return replace(_open_path(data_files[0], str(path)), name=source.name)
+    return part
+
+
+def _children(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, by name, without what operating systems leave behind."""
+    children = sorted(child for child in folder.iterdir() if not is_junk(child.name))
+    return [child for child in children if child.is_dir()], [child for child in children if child.is_file()]
+
+
+def _data_files(files: list[Path]) -> list[Path]:
+    """The tables and arrays; zips only where there are none of these, plain text only where there are no zips."""
+    kept = [path for path in files if not SIDE_FILES.match(path.name)]
+    by_kind = ([path for path in kept if suffix(path) in kind] for kind in ((*TABLES, ".npz"), (".zip",), (".txt",)))
+    return next((found for found in by_kind if found), [])
+
+
+def _media(files: list[Path]) -> list[Path]:
+    return [path for path in files if suffix(path) in MEDIA]
+
+
+def _holds_media(folder: Path) -> bool:
+    return any(
+        Path(name).suffix.lower() in MEDIA and not is_junk(name) for _, _, names in os.walk(folder) for name in names
+    )
+
+
+def _parts(folders: list[Path], files: list[Path]) -> dict[str, Path]:
+    """The folder or file of each split; nothing where there is no train, or nothing beside it."""
+    found: dict[str, Path] = {}
+    for path in files:
+        word = split_word(path.name.lower().split(".")[0])
+        if not word:
+            continue
+        if word in found and suffix(path) in TABLES:
+            raise InputError(
+                f"{found[word].name} and {path.name} are both called {word}; give one file per split, inputs and "
+                f"target together"
+            )
+        found[word] = path
+    for path in folders:
+        word = SPLIT_WORDS.get(path.name.lower(), "")
+        if word and (word not in found or sum(_holds_media(child) for child in _children(path)[0]) >= 2):
+            found[word] = path
+    if "train" not in found or len(found) == 1:
+        return {}
+    return {word: found[word] for word in sorted(found, key=["train", "valid", "test"].index)}

@@ -1,0 +1,136 @@
+"""The schema of a table: its columns and target as learned on the train split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from chainrule.data.columns import (
+    DATE_PARTS,
+    CategoryColumn,
+    LeftOut,
+    NumberColumn,
+    category_column,
+    kind_of,
+    number_column,
+    numbers_of,
+)
+from chainrule.data.config import DataConfig
+from chainrule.data.schema import Target, infer_target
+from chainrule.data.table_records import TableRecords
+from chainrule.errors import InputError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSchema:
+    """Everything needed to turn rows into tensors and outputs into answers."""
+
+    kind: Literal["table"] = "table"
+    format: int = 1
+    names: tuple[str, ...]  # the source's columns in order, the target among them
+    header: bool  # whether the source named them itself
+    rows: int  # of the train split
+    numbers: tuple[NumberColumn, ...]
+    categories: tuple[CategoryColumn, ...]
+    left_out: tuple[LeftOut, ...]
+    target: Target | None
+    target_reason: str = ""
+
+    def sources(self) -> list[str]:
+        """The columns that prediction needs."""
+        return list(dict.fromkeys([n.source for n in self.numbers] + [c.name for c in self.categories]))
+
+
+def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
+    """Kinds, statistics and target of the train split's columns.
+
+    Raises:
+        InputError: no column is left to learn from, or the target cannot serve the task asked for.
+    """
+    ordered = train.select_sorted()
+    numbers: list[NumberColumn] = []
+    categories: list[CategoryColumn] = []
+    left_out = [LeftOut(name=n, reason="data.drop names it") for n in train.names if n not in train.frame.columns]
+    for name in train.frame.columns:
+        if name == train.target:
+            continue
+        made, reason = _learn_column(ordered, name)
+        numbers += [column for column in made if isinstance(column, NumberColumn)]
+        categories += [column for column in made if isinstance(column, CategoryColumn)]
+        if reason:
+            left_out.append(LeftOut(name=name, reason=reason))
+    if not numbers and not categories:
+        reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in left_out[:10])
+        raise InputError(f"no column is left to learn from ({reasons or 'there is none beside the target'})")
+    labels = train.labels
+    target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
+    return TableSchema(
+        names=train.names, header=train.header, rows=len(train), numbers=tuple(numbers), categories=tuple(categories),
+        left_out=tuple(left_out), target=target, target_reason=why,
+    )  # fmt: skip
+
+
+def _learn_column(train: TableRecords, name: str) -> tuple[list[NumberColumn | CategoryColumn], str]:
+    """What one column gives the network, or why it gives nothing."""
+    if name == train.group:
+        return [], "it names the groups of the split"
+    series = train.column(name)
+    kind, reason = kind_of(series)
+    if reason:
+        return [], reason
+    if kind == "date":
+        return _learn_date(train, series)
+    if name == train.time:
+        return [], "it orders the rows in time"
+    if kind == "category":
+        column = category_column(series)
+        return ([column], "") if column.categories or column.missing else ([], "no category stands in enough rows")
+    part = "truth" if kind == "boolean" else ""
+    return [number_column(name, name, numbers_of(series, part), part)], ""
+
+
+def _learn_date(train: TableRecords, series: pl.Series) -> tuple[list[NumberColumn | CategoryColumn], str]:
+    """The parts of a date that vary; of the column that the split goes by, only those that come again."""
+    columns: list[NumberColumn | CategoryColumn] = []
+    date_format = dict(train.date_formats).get(series.name, "")
+    for part in DATE_PARTS:
+        values = numbers_of(series, part)
+        if (series.name == train.time and part == "day") or np.nanmin(values) == np.nanmax(values):
+            continue
+        columns.append(number_column(f"{series.name}: {part}", series.name, values, part, date_format))
+    return columns, "" if columns else "no part of its dates varies"
+
+
+def load_schema(data: Mapping[str, Any]) -> TableSchema:
+    """The schema back from JSON.
+
+    Raises:
+        InputError: an unknown or absent key, or a newer format.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if data.get("format", 1) > 1:
+        raise InputError(f"the schema has format {data['format']}, this version reads 1; use a newer chainrule")
+    try:
+        schema = TypeAdapter(TableSchema).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise InputError(f"the schema is broken at {place}: {first['msg']}; restore the file from the run") from None
+    _refuse_unknown(data, asdict(schema), "schema")
+    return schema
+
+
+def _refuse_unknown(given: Any, known: Any, place: str) -> None:
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if key not in known:
+                raise InputError(f"{place} has an unknown key {key!r}; {nearest(str(key), list(known))}")
+            _refuse_unknown(value, known[key], f"{place}.{key}")
+    elif isinstance(given, list | tuple):
+        for i, (value, same) in enumerate(zip(given, known, strict=True)):
+            _refuse_unknown(value, same, f"{place}[{i}]")

@@ -1,0 +1,263 @@
+"""A training from prepared data to a finished run folder: start or continue it, iterate it, finish it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from chainrule.data.config import DataConfig
+from chainrule.errors import InputError
+from chainrule.prepare import Prepared, describe_target, prepare
+from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, load_recipe, part_of
+from chainrule.recognise import KINDS, default_model
+from chainrule.scoring import baseline_line, fit_baselines, headline, write_scores
+from chainrule.session import Session, resolve_recipe
+from chainrule.train.loop import Batches, Plan, smallest_tail, train
+from chainrule.train.probe import probe
+from chainrule.train.report import Report
+from chainrule.train.run import Run
+
+LOGGED_STEPS = 2000  # step lines in a run's events.jsonl; every evaluation has a line of its own
+RESUMABLE = (  # what resume may change; everything else would make it another run
+    "train.epochs", "train.steps", "train.time_limit", "train.save_every", "train.patience", "train.retries",
+    "train.device", "train.threads", "train.precision", "train.channels_last", "train.compile", "train.micro_batch",
+    "data.accept_data_change",
+)  # fmt: skip
+HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned
+
+
+class Training:
+    """One run in the making: a for-loop over it trains, ``finish`` scores it and writes what is left to write."""
+
+    def __init__(self, run: Run, prepared: Prepared, session: Session) -> None:
+        self.run, self.prepared, self.session = run, prepared, session
+        self.began = time.perf_counter()
+        self.samples = {name: session.encode(records) for name, records in prepared.parts.items()}
+        self.notes: list[str] = []  # what a person must hear before the first step
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.session.recipe
+
+    def plan(self) -> Plan:
+        """What the loop obeys."""
+        return Plan(train=self.recipe.train, optimizer=self.recipe.optimizer, schedule=self.recipe.schedule)
+
+    def per_epoch(self) -> int:
+        """Iterations of one epoch."""
+        tail = smallest_tail(self.session.module)
+        return Batches(self.samples["train"], self.recipe.train, tail, self.session.arithmetic, None).per_epoch
+
+    @cached_property
+    def baselines(self) -> list[dict[str, Any]]:
+        """What trivial and classical models score on the test split."""
+        return fit_baselines(self.session, self.samples)
+
+    def lines(self) -> list[str]:
+        """What a person hears before the first step: what it is, what is learned, what is wrong, what a baseline scores."""
+        steps = self.recipe.train.steps
+        learned = (
+            f"learning    {describe_target(self.session.schema.target)} by {self.recipe.model_name} in "
+            f"{self.recipe.train.epochs} epochs x {self.per_epoch()} iterations = {steps} steps "
+            f"(change: --target, --task, --model, --epochs)"
+        )
+        return [self.prepared.line(), learned, *self.prepared.warnings(), *self.notes, baseline_line(self.baselines)]
+
+    def __iter__(self) -> Iterator[Report]:
+        """Train; each report is logged before it is handed on."""
+        session = self.session
+        every = max(1, self.recipe.train.steps // LOGGED_STEPS)
+        data = self.samples["train"], self.samples["valid"]
+        for report in train(
+            session.task, session.module, data, self.plan(), self.run, session.arithmetic, session.augment()
+        ):
+            if report.valid is not None or report.step % every == 0:
+                self.run.log(_event(report))
+            yield report
+
+    def finish(self) -> dict[str, Any]:
+        """Score the best weights, write metrics.json and report.html, release the run; gives the metrics."""
+        self.session.load(self.run.load_best())
+        metrics = write_scores(
+            self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
+        )
+        self.run.close()
+        return metrics
+
+
+def start_training(
+    source: Any, settings: Settings, model: str | nn.Module, out: Path | None, weights: str | Path = "",
+    fold: tuple[int, int] | None = None,
+) -> Training:  # fmt: skip
+    """A new run: data read, audited and divided, recipe resolved and written; nothing trained yet.
+
+    Raises:
+        InputError: the data, a setting, the weights or the folder is not usable; nothing is left behind.
+    """
+    prepared = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"), fold=fold)
+    network = model if isinstance(model, nn.Module) else None
+    name = CUSTOM if isinstance(model, nn.Module) else model or default_model(prepared.kind, prepared.schema)
+    recipe = resolve_recipe(prepared.kind, prepared.schema, name, len(prepared.parts["train"]), settings)
+    session = Session(prepared.kind, prepared.schema, recipe, network)
+    notes = [session.load_foreign(weights)] if weights else []
+    run = Run.create(out or free_folder(prepared.name))
+    training = Training(run, prepared, session)
+    training.notes = notes
+    training.session.settle(_probed(training))
+    run.write("data.json", _data_record(prepared, source))
+    run.write("schema.json", asdict(prepared.schema))
+    run.write("recipe.json", training.recipe.to_json())
+    return training
+
+
+def resume_training(path: Path, source: Any, settings: Settings, network: nn.Module | None = None) -> Training:
+    """The run in ``path``, ready to go on from its newest checkpoint, bit-exactly unless a setting forbids it.
+
+    ``source`` is needed where the data was handed over in memory, ``network`` where the model was.
+
+    Raises:
+        InputError: the data changed, a setting may not change, another process writes.
+    """
+    run = Run.open(path)
+    run.lock()
+    recipe, notes = _changed(load_recipe(run.read("recipe.json")), settings)
+    if recipe.model_name == CUSTOM and network is None:
+        raise InputError("this run trains your own module; call chainrule.resume(run, model=...) with the same module")
+    saved = run.read("data.json")
+    if source is None and saved["source"] is None:
+        raise InputError("this run was made from data in memory; call chainrule.resume(run, data) with the same data")
+    schema = KINDS[saved["kind"]].load_schema(run.read("schema.json"))
+    fold = tuple(saved["fold"]) if saved["fold"] else None
+    prepared = prepare(saved["source"] if source is None else source, recipe.data, schema, fold)
+    _check_fingerprint(saved, prepared, recipe.data)
+    training = Training(run, prepared, Session(prepared.kind, prepared.schema, recipe, network))
+    training.notes = notes
+    if "train.epochs" in settings:
+        steps = recipe.train.epochs * training.per_epoch()
+        training.notes.append(f"steps: {recipe.train.steps} -> {steps}; the learning rate follows the new plan")
+        training.session.settle(replace(recipe.train, steps=steps))
+    if settings:
+        run.write("recipe.json", training.recipe.to_json())
+    return training
+
+
+def cross_validate(
+    source: Any, settings: Settings, model: str | nn.Module, k: int, run: Path, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train and score K more times in ``run``/folds, each on its own test fold; the summary joins metrics.json.
+
+    Raises:
+        InputError: the data cannot be divided in K folds.
+    """
+    scores: list[Mapping[str, float]] = []
+    for number in range(k):
+        training = start_training(source, settings, model, run / "folds" / str(number), fold=(number, k))
+        for _ in training:
+            pass
+        scores.append(training.finish()["test"])
+        metric, _ = headline(training.session.task.name)
+        tell(f"fold {number + 1}/{k}: {metric} {scores[-1][metric]:.4g}")
+    names = [name for name in scores[0] if all(name in score for score in scores)]
+    columns = {name: [score[name] for score in scores] for name in names}
+    summary = {
+        "k": k,
+        "mean": {name: statistics.mean(values) for name, values in columns.items()},
+        "std": {name: statistics.stdev(values) for name, values in columns.items()},
+        "values": columns,
+    }
+    folder = Run.open(run)
+    folder.write("metrics.json", {**folder.read("metrics.json"), "folds": summary})
+    return summary
+
+
+def free_folder(name: str) -> Path:
+    """runs/NAME, or the first of runs/NAME-2, NAME-3, ... that is not taken."""
+    safe = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "run"
+    path, number = Path("runs") / safe, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{safe}-{number}"
+    return path
+
+
+def _probed(training: Training) -> Any:
+    """The training settings with everything that was left to the machine resolved by timed steps."""
+    session = training.session
+    data = training.samples["train"], training.samples["valid"]
+    device = session.arithmetic.device
+    probed = probe(session.task, session.module, data, training.plan(), device, session.augment())
+    training.run.write(
+        "environment.json",
+        {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": f"{platform.system()} {platform.machine()}",
+            "device": str(device),
+            "threads": probed.config.threads,
+            "seconds_per_step": probed.timings,
+        },
+    )
+    return replace(probed.config, epochs=-(-probed.config.steps // training.per_epoch()))
+
+
+def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
+    """Where the data came from, what it is, how it was divided, what the audit found."""
+    path = None
+    if isinstance(source, str | Path):
+        path = str(Path(source).resolve()) if Path(source).exists() else str(source)
+    return {
+        "source": path,
+        "name": prepared.name,
+        "kind": prepared.kind.NAME,
+        "recognised": prepared.recognised,
+        "divided": prepared.divided,
+        "fold": prepared.fold,
+        "rows": {name: len(records) for name, records in prepared.parts.items()},
+        "fingerprint": prepared.fingerprint,
+        "findings": [asdict(finding) for finding in prepared.findings],
+    }
+
+
+def _changed(recipe: Recipe, settings: Settings) -> tuple[Recipe, list[str]]:
+    """The recipe with what resume may change, and a line for each change that says whether exactness holds."""
+    saved, notes = recipe.settings(), []
+    for name, value in settings.items():
+        if name not in RESUMABLE:
+            raise InputError(f"resume cannot change {name}; it may change {', '.join(RESUMABLE)}. Use fit for a new run")
+        exact = "exact" if name in HARMLESS else "no longer bit-equal to the planned run"
+        notes.append(f"{name}: {saved[name]} -> {value} ({exact})")
+    return build_recipe(saved | settings), notes
+
+
+def _check_fingerprint(saved: Mapping[str, Any], prepared: Prepared, config: DataConfig) -> None:
+    if saved["fingerprint"] == prepared.fingerprint or config.accept_data_change:
+        return
+    rows = {name: len(records) for name, records in prepared.parts.items()}
+    raise InputError(
+        f"the data changed since this run began: it had {saved['rows']} rows, now {rows}, or other values in them. "
+        "Put the old data back, start a new run with fit, or go on with --accept-data-change (no longer exact)"
+    )
+
+
+def _event(report: Report) -> dict[str, Any]:
+    event = {
+        "step": report.step,
+        "epoch": report.epoch,
+        "loss": report.loss,
+        "grad_norm": report.grad_norm,
+        "learning_rate": report.learning_rate,
+    }
+    if report.valid is not None:
+        event |= {"valid": report.valid, "best": report.best}
+    return event | ({"notes": report.notes} if report.notes else {})

@@ -1,0 +1,120 @@
+"""The catalog: name -> what builds it, what it takes, what it serves, where it comes from. A literal dict.
+
+``training`` gives the settings that ``fit`` starts from for a number of train rows; the user's settings replace them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from chainrule.models.mlp import MLP, MLPConfig
+from chainrule.models.perceptron import Perceptron, PerceptronConfig
+from chainrule.models.resnet import ResNet, ResNetConfig
+from chainrule.models.resnet9 import ResNet9, ResNet9Config
+from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
+from chainrule.models.tabm import TabM, TabMConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One architecture (or one size of it)."""
+
+    config: type  # a frozen dataclass; data-dependent sizes are its only required fields
+    build: Callable[[Any], nn.Module]
+    takes: str  # what the front must give: "vector" (B F), "columns" (numbers, encoded, codes) or "image" (B C H W)
+    kinds: tuple[str, ...]  # data kinds it serves
+    tasks: tuple[str, ...]
+    paper: str
+    reference: str  # the independent implementation it equals, and the test that says so
+    training: Callable[[int], Mapping[str, Any]]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # config fields that make this size
+    binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
+
+
+def short_training(rows: int) -> dict[str, Any]:
+    """Adam on small dense networks: about 3000 steps, at least 10 epochs."""
+    batch_size = 32 if rows < 2000 else 128
+    per_epoch = -(-rows // batch_size)
+    return {
+        "optimizer.name": "adam", "optimizer.learning_rate": 0.01 if rows < 2000 else 1e-3, "schedule.name": "cosine",
+        "train.batch_size": batch_size, "train.epochs": max(10, min(500, 3000 // per_epoch)),
+        "train.eval_every": 10 if rows < 100 else 0,
+    }  # fmt: skip
+
+
+def table_training(rows: int) -> dict[str, Any]:
+    """AdamW with a short warm-up and a cosine."""
+    batch_size = 32 if rows < 2000 else 128 if rows < 20_000 else 256
+    per_epoch = -(-rows // batch_size)
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 5e-3 if rows >= 2000 else 2e-3, "schedule.name": "cosine",
+        "schedule.warmup": 0.02, "train.batch_size": batch_size, "train.epochs": max(10, min(60, 3000 // per_epoch)),
+        "train.max_grad_norm": 1.0, "model.members": 8, "model.width": 256 if rows >= 2000 else 64,
+    }  # fmt: skip
+
+
+def small_image_training(rows: int) -> dict[str, Any]:
+    """One-cycle SGD."""
+    return {
+        "optimizer.name": "momentum", "optimizer.learning_rate": 0.1, "optimizer.weight_decay": 5e-4,
+        "schedule.name": "onecycle", "train.batch_size": 128, "train.epochs": 15,
+    }  # fmt: skip
+
+
+def image_training(rows: int) -> dict[str, Any]:
+    """AdamW with warm-up and a cosine."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.05,
+        "schedule.name": "cosine", "schedule.warmup": 0.05, "train.batch_size": 64, "train.epochs": 20,
+    }  # fmt: skip
+
+
+DENSE = {"kinds": ("gates", "table", "image"), "tasks": ("classify", "regress"), "takes": "vector"}
+
+CATALOG: dict[str, Entry] = {
+    "perceptron": Entry(
+        config=PerceptronConfig, build=Perceptron, **DENSE, binary_logits=1, training=short_training,
+        paper="Rosenblatt 1958, doi:10.1037/h0042519",
+        reference="torch.nn.Linear; tests/parity/test_mlp.py",
+    ),
+    "mlp": Entry(
+        config=MLPConfig, build=MLP, **DENSE, binary_logits=1, training=short_training,
+        paper="Rumelhart, Hinton, Williams 1986, doi:10.1038/323533a0",
+        reference="torch.nn.Sequential; tests/parity/test_mlp.py",
+    ),
+    "tabm": Entry(
+        config=TabMConfig, build=TabM, takes="columns", kinds=("table",), tasks=("classify", "regress"),
+        training=table_training,
+        paper="Gorishniy, Kotelnikov, Babenko 2024, arXiv:2410.24210",
+        reference="tabm 0.0.3; tests/parity/test_tabm.py",
+    ),
+    "resnet9": Entry(
+        config=ResNet9Config, build=ResNet9, takes="image", kinds=("image",), tasks=("classify", "regress"),
+        training=small_image_training,
+        paper="Page 2018, How to train your ResNet", reference="a functional version; tests/parity/test_resnet.py",
+    ),
+    **{
+        f"resnet{6 * depth + 2}": Entry(
+            config=ResNetCifarConfig, build=ResNetCifar, takes="image", kinds=("image",), tasks=("classify", "regress"),
+            training=small_image_training, settings={"depth": depth},
+            paper="He et al. 2015, arXiv:1512.03385, section 4.2",
+            reference="a functional version; tests/parity/test_resnet.py",
+        )
+        for depth in (3, 5, 7, 9, 18)
+    },
+    **{
+        name: Entry(
+            config=ResNetConfig, build=ResNet, takes="image", kinds=("image",), tasks=("classify", "regress"),
+            training=image_training, settings={"blocks": blocks, "bottleneck": bottleneck},
+            paper="He et al. 2015, arXiv:1512.03385", reference="torchvision; tests/parity/test_resnet.py",
+        )
+        for name, blocks, bottleneck in (
+            ("resnet18", (2, 2, 2, 2), False), ("resnet34", (3, 4, 6, 3), False), ("resnet50", (3, 4, 6, 3), True),
+            ("resnet101", (3, 4, 23, 3), True), ("resnet152", (3, 8, 36, 3), True),
+        )
+    },
+}  # fmt: skip

@@ -1,0 +1,178 @@
+"""From a source to divided, audited records and a schema. Trains nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.data.audit import audit, leaks
+from chainrule.data.config import DataConfig
+from chainrule.data.kind import DataKind, Finding
+from chainrule.data.samples import Records
+from chainrule.data.schema import ClassTarget
+from chainrule.data.sources import Source, open_source
+from chainrule.data.split import complete, folds
+from chainrule.errors import InputError
+from chainrule.recognise import recognise
+
+Parts = dict[str, Records]  # "train", "valid", "test"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that is ready to be learned from."""
+
+    kind: DataKind
+    name: str  # a short name for the run
+    recognised: str  # what the source is, and why
+    divided: str  # how it was split, and why
+    parts: Parts
+    schema: Any
+    findings: tuple[Finding, ...]
+    fingerprint: str
+    fold: tuple[int, int] | None = None  # this is fold i of k
+
+    def line(self) -> str:
+        """What was recognised and how it was divided."""
+        rows = ", ".join(f"{name} {len(records):,}" for name, records in self.parts.items())
+        return f"recognised  {self.kind.NAME}: {self.recognised} (change: --set data.kind=); {rows}: {self.divided}"
+
+    def warnings(self) -> list[str]:
+        """What the audit found, warnings first; notes are left to the report."""
+        return [f"audit       {f.text}{_where(f)}" for f in self.findings if f.level != "note"]
+
+    def summary(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {
+            "name": self.name,
+            "kind": self.kind.NAME,
+            "recognised": self.recognised,
+            "divided": self.divided,
+            "target": asdict(self.schema.target),
+            "rows": {name: len(records) for name, records in self.parts.items()},
+            "findings": [asdict(finding) for finding in self.findings],
+        }
+
+
+def describe_target(target: Any) -> str:
+    """A target in words."""
+    if isinstance(target, ClassTarget):
+        names = ", ".join(target.classes[:6]) + (", ..." if len(target.classes) > 6 else "")
+        return f"{target.name!r} ({len(target.classes)} classes: {names})"
+    return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
+
+
+def _where(finding: Finding) -> str:
+    return f" [{', '.join(finding.where[:5])}]" if finding.where else ""
+
+
+def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int, int] | None = None) -> Prepared:
+    """Read, divide and audit ``value``; learn the schema on the train split unless one is given.
+
+    ``fold`` (i, k) takes the i-th of k folds of what is there to train on instead of the usual division.
+
+    Raises:
+        InputError: the data cannot be read, divided or understood.
+    """
+    source = open_source(value)
+    kind, reason, read = read_parts(source, config)
+    findings = [finding for records in read.values() for finding in kind.findings(records)]
+    usable, dropped = _labelled(read)
+    if fold is None:
+        parts, divided = complete(usable, config)
+    else:
+        parts, divided = _fold(usable, fold, config)
+    findings += dropped
+    if parts["train"] is not parts["test"]:  # a truth table is its own train and test set
+        audited, keep = audit(parts, config.remove_duplicates)
+        parts = {name: records.select(keep[name]) for name, records in parts.items()}
+        findings += audited
+    if schema is None:
+        schema = kind.learn_schema(parts["train"], config)
+    task = "classify" if isinstance(schema.target, ClassTarget) else "regress"
+    labels = parts["train"].labels
+    assert labels is not None
+    findings += leaks(kind.columns(parts["train"], schema), labels, task)
+    fingerprint = _fingerprint(read)
+    return Prepared(kind, source.name, reason, divided, parts, schema, tuple(findings), fingerprint, fold)
+
+
+def _fold(parts: Parts, fold: tuple[int, int], config: DataConfig) -> tuple[Parts, str]:
+    records = parts.get("all", parts.get("train"))
+    if records is None:
+        raise InputError(f"folds need rows to train on, got the parts {sorted(parts)}")
+    number, k = fold
+    cut = folds(records, k, config)[number]
+    rows = {"train": cut.train, "valid": cut.valid, "test": cut.test}
+    return {name: records.select(chosen) for name, chosen in rows.items()}, cut.reason
+
+
+def read_parts(source: Source, config: DataConfig) -> tuple[DataKind, str, Parts]:
+    """The records of a source under the names they came with: "all", or the splits it was divided into."""
+    recognised = recognise(source, config.kind)
+    kind = recognised.kind
+    if source.parts:
+        parts = {name: _only(kind.read(part, config)) for name, part in source.parts.items()}
+    else:
+        parts = dict(kind.read(source, config))
+    for name in ("valid", "test"):
+        given = getattr(config, name)
+        if not given:
+            continue
+        if "all" in parts:
+            parts["train"] = parts.pop("all")
+        parts[name] = _only(kind.read(open_source(given), config))
+    return kind, recognised.reason, parts
+
+
+def read_for_scoring(value: Any, config: DataConfig, kind: DataKind) -> Records:
+    """The records of a new source that a run is judged on: its test part where it has one, otherwise all of it."""
+    source = open_source(value)
+    options = replace(config, valid="", test="", kind=kind.NAME)
+    _, _, parts = read_parts(source, options)
+    chosen = next(parts[name] for name in ("test", "all", "valid", "train") if name in parts)
+    if chosen.labels is None:
+        raise InputError(f"{source.original or 'this data'} has no target, so it cannot be scored; use predict")
+    return chosen
+
+
+def _only(parts: Parts) -> Records:
+    return next(iter(parts.values()))
+
+
+def _labelled(parts: Parts) -> tuple[Parts, list[Finding]]:
+    """The parts without records whose target is missing, and what was left out."""
+    kept, findings = {}, []
+    for name, records in parts.items():
+        missing = None if records.labels is None else missing_labels(records.labels)
+        if missing is not None and missing.any() and not missing.all():
+            rows = np.flatnonzero(missing)
+            where = tuple(records.ids[int(row)] for row in rows[:5])
+            findings.append(Finding("warning", f"{len(rows)} records of {name} have no target and are left out", where))
+            records = records.select(np.flatnonzero(~missing))
+        kept[name] = records
+    # the same records object in several parts stays one object: a truth table is its own test set
+    same = {id(parts[name]): kept[name] for name in parts}
+    return {name: same[id(parts[name])] for name in parts}, findings
+
+
+def missing_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a target is missing: NaN, None or empty text."""
+    if labels.dtype.kind == "f":
+        return np.isnan(labels)
+    if labels.dtype.kind == "U":
+        return labels == ""
+    if labels.dtype.kind == "O":
+        return np.array([label is None or label == "" or label != label for label in labels], dtype=bool)
+    return np.zeros(len(labels), dtype=bool)
+
+
+def _fingerprint(parts: Parts) -> str:
+    digest = hashlib.sha256()
+    for name, records in sorted(parts.items()):
+        digest.update(f"{name}:{records.fingerprint()};".encode())
+    return digest.hexdigest()

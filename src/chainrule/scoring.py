@@ -1,0 +1,122 @@
+"""Scores of a run: baselines, held-out metrics with intervals, a threshold where one class is rare, the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chainrule.data.samples import Samples
+from chainrule.data.schema import ClassTarget
+from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
+from chainrule.evaluate.calibration import choose_threshold
+from chainrule.evaluate.intervals import interval
+from chainrule.prepare import Prepared
+from chainrule.session import Session
+from chainrule.tasks.classify import Classify
+from chainrule.tasks.task import Rows
+from chainrule.train.run import Run
+
+RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
+WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
+TEST_ROWS = 100_000  # test rows that baselines are scored on
+
+Headline = tuple[str, Literal["min", "max"]]
+
+
+def headline(task: str) -> Headline:
+    """The metric a person looks at first, and its good direction."""
+    return ("accuracy", "max") if task == "classify" else ("rmse", "min")
+
+
+def fit_baselines(session: Session, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
+    """Trivial and classical models on the same split, scored on test by the network's own score function."""
+    target = session.schema.target
+    task: Literal["classify", "regress"] = "classify" if isinstance(target, ClassTarget) else "regress"
+    outputs = "probabilities" if task == "classify" else "predictions"
+
+    def score(values: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        return session.task.score({outputs: values, "targets": targets})
+
+    train = _inputs(session, samples["train"], MAX_ROWS)
+    test = _inputs(session, samples["test"], TEST_ROWS)
+    K = len(target.classes) if isinstance(target, ClassTarget) else 0
+    limit = MAX_ROWS if train.numbers is not None else WIDE_ROWS
+    entries = baselines(task, train, test, score, num_classes=K, max_rows=limit, seed=session.recipe.train.seed)
+    for entry in entries:
+        if entry["rows"] < len(samples["train"]):
+            entry["note"] = entry["note"] or f"fitted on {entry['rows']:,} of {len(samples['train']):,} rows"
+    return entries
+
+
+def _inputs(session: Session, samples: Samples, limit: int) -> Inputs:
+    """Up to ``limit`` rows of a split as the baselines see them."""
+    batch = samples.batch(torch.from_numpy(rows_within(len(samples), limit)))
+    assert batch.targets is not None
+    return Inputs(targets=batch.targets.cpu().numpy(), **session.kind.classical(batch, session.schema))
+
+
+def baseline_line(entries: list[dict[str, Any]]) -> str:
+    """The baselines in one line."""
+    metric = "accuracy" if any("accuracy" in entry for entry in entries) else "rmse"
+    scored = [f"{entry['name']} {entry[metric]:.4g}" for entry in entries if metric in entry]
+    return f"baselines   {metric} on test: {', '.join(scored)}"
+
+
+def judge(session: Session, samples: Samples, groups: NDArray[Any] | None) -> tuple[Rows, dict[str, Any]]:
+    """Measured rows of a split, and its metrics with their 95 % intervals: ``{"metrics", "interval"}``."""
+    rows = session.measure(samples)
+    bounds = interval(session.task.score, rows, groups, prepare=session.task.scorer)
+    return rows, {"metrics": session.task.score(rows), "interval": {name: list(pair) for name, pair in bounds.items()}}
+
+
+def settle_threshold(session: Session, valid: Samples) -> float:
+    """The share from which the positive of two classes is answered, chosen on the validation split only."""
+    target, task = session.schema.target, session.task
+    if not isinstance(task, Classify) or task.positive is None:
+        return 0.5
+    objective = task.config.threshold
+    if objective == "auto":
+        rare = min(target.counts) / max(1, sum(target.counts)) < RARE
+        objective = "macro_f1" if rare else "half"
+    if objective == "half":
+        return 0.5
+    rows = session.measure(valid)
+    return choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)
+
+
+def write_scores(
+    run: Run, session: Session, prepared: Prepared, samples: Mapping[str, Samples], entries: list[dict[str, Any]],
+    per_epoch: int, began: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Settle the threshold, score valid and test, write schema.json, metrics.json and report.html."""
+    threshold = settle_threshold(session, samples["valid"])
+    if threshold != 0.5:
+        session.decide_from(threshold)
+        run.write("schema.json", dataclasses.asdict(session.schema))
+    rows, judged = {}, {}
+    for part in ("valid", "test"):
+        rows[part], judged[part] = judge(session, samples[part], prepared.parts[part].groups)
+    itself = prepared.parts["test"] is prepared.parts["train"]  # a truth table has no interval
+    metrics = {
+        "task": session.task.name,
+        "model": session.recipe.model_name,
+        "parameters": sum(p.numel() for p in session.module.parameters()),
+        "parent": "",
+        "rows": {name: len(part) for name, part in samples.items()},
+        "valid": judged["valid"]["metrics"],
+        "test": judged["test"]["metrics"],
+        "interval": {} if itself else judged["test"]["interval"],
+        "baseline": strongest(entries, *headline(session.task.name)),
+        "baselines": entries,
+        "seconds": {"total": round(time.perf_counter() - began, 3), "train": round(run.counters["seconds"], 3)},
+        "epochs": -(-run.counters["step"] // per_epoch),
+        "steps": run.counters["step"],
+    }
+    run.write("metrics.json", metrics)
+    return metrics

@@ -1,0 +1,160 @@
+"""One network with its data's front and its task, in the arithmetic that the recipe records."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from chainrule.data.kind import DataKind
+from chainrule.data.samples import Records, Samples, TensorSamples
+from chainrule.data.schema import ClassTarget, NumberTarget, Target
+from chainrule.errors import InputError
+from chainrule.models.catalog import CATALOG, Entry
+from chainrule.models.weights import load_weights
+from chainrule.nn.fronted import Fronted
+from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
+from chainrule.tasks.classify import Classify
+from chainrule.tasks.regress import Regress
+from chainrule.tasks.task import Rows, Task
+from chainrule.train.arithmetic import Arithmetic, find_device
+from chainrule.train.config import TrainConfig
+from chainrule.train.loop import Augment
+from chainrule.train.measure import measure
+
+PREDICT_ROWS = 1024  # rows that go through the network at once outside training
+
+
+class Session:
+    """A built network and everything needed to run it on records."""
+
+    def __init__(self, kind: DataKind, schema: Any, recipe: Recipe, network: nn.Module | None = None) -> None:
+        self.kind = kind
+        self.schema = schema
+        self.recipe = recipe
+        config = recipe.train
+        self.task = build_task(recipe, schema.target)
+        torch.manual_seed(config.seed)
+        if network is None:
+            entry = find_entry(recipe.model_name)
+            takes, network = entry.takes, entry.build(recipe.model)
+        else:
+            takes = "image" if kind.NAME == "image" else "vector"
+        front = kind.front(schema, takes)
+        self.module = Fronted(front, self.task.wrap(network, schema))
+        self.settle(config)
+
+    def settle(self, config: TrainConfig) -> None:
+        """Take over resolved training settings: threads, precision, memory format, compilation."""
+        self.recipe = dataclasses.replace(self.recipe, train=config)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.arithmetic = Arithmetic(find_device(config.device), config.precision, config.channels_last == "on")
+        self.arithmetic.place(self.module)
+        if config.compile == "on":
+            self.module.compile()
+
+    def decide_from(self, threshold: float) -> None:
+        """Answer the positive class from this share up; the schema remembers it."""
+        target = dataclasses.replace(self.schema.target, threshold=threshold)
+        self.schema = dataclasses.replace(self.schema, target=target)
+        self.task = build_task(self.recipe, target)
+
+    def augment(self) -> Augment | None:
+        """The kind's augmentation with the recipe's settings; None where it changes nothing."""
+        config = self.recipe.augment
+        if config is None:
+            return None
+        return lambda batch, generator: self.kind.augment(batch, generator, config)
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Put weights in, by name.
+
+        Raises:
+            InputError: names or shapes differ from what the recipe builds.
+        """
+        try:
+            self.module.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise InputError(f"model.safetensors does not fit the run's recipe: {error}") from error
+
+    def load_foreign(self, file: str | Path) -> str:
+        """Start from a reference implementation's weights; gives in one line what was taken.
+
+        Raises:
+            InputError: the file is no state dict of this architecture; every difference is named.
+        """
+        return load_weights(self.module.network, file).text
+
+    def encode(self, records: Records) -> Samples:
+        """Records as tensors on the session's device."""
+        samples = self.kind.encode(records, self.schema)
+        return samples.to(self.arithmetic.device) if isinstance(samples, TensorSamples) else samples
+
+    def measure(self, samples: Samples) -> Rows:
+        """The task's measured rows."""
+        return measure(self.task, self.module, samples, PREDICT_ROWS, self.arithmetic)
+
+    def predict(self, samples: Samples) -> dict[str, list[Any]]:
+        """The task's answers, one list entry per record and column."""
+        self.module.eval()
+        columns: dict[str, list[Any]] = {}
+        with torch.inference_mode(), self.arithmetic.autocast():
+            for start in range(0, len(samples), PREDICT_ROWS):
+                batch = samples.batch(torch.arange(start, min(start + PREDICT_ROWS, len(samples))))
+                for name, values in self.task.predict(self.module, self.arithmetic.place_batch(batch)).items():
+                    columns.setdefault(name, []).extend(values)
+        return columns
+
+
+def build_task(recipe: Recipe, target: Target | None) -> Task:
+    """The task that the recipe names, for the schema's target.
+
+    Raises:
+        InputError: the target is of the other sort.
+    """
+    if recipe.task_name == "classify" and isinstance(target, ClassTarget):
+        return Classify(recipe.task, target)
+    if recipe.task_name == "regress" and isinstance(target, NumberTarget):
+        return Regress(recipe.task, target)
+    found = "nothing" if target is None else f"{target.name!r} ({target.kind})"
+    raise InputError(f"task {recipe.task_name} does not fit the target {found}; leave --task out to have it chosen")
+
+
+def task_of(target: Target) -> str:
+    """The task that a target asks for."""
+    return "classify" if isinstance(target, ClassTarget) else "regress"
+
+
+def outputs_of(target: Target, entry: Entry) -> int:
+    """Output columns of the network: K, 1 for a number, and what the entry says for two classes."""
+    if isinstance(target, NumberTarget):
+        return 1
+    return entry.binary_logits if len(target.classes) == 2 else len(target.classes)
+
+
+def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings: Settings) -> Recipe:
+    """The recipe of a new run: the entry's own training settings for this many rows, then what the user set.
+
+    Raises:
+        InputError: an unknown setting, a size that only the data may decide, or a model that does not serve this data.
+    """
+    task = task_of(schema.target)
+    fixed = {"data.kind": kind.NAME, "model.name": model, "task.name": task}
+    if model == CUSTOM:
+        return build_recipe({**settings, **fixed})
+    entry = find_entry(model)
+    if kind.NAME not in entry.kinds or task not in entry.tasks:
+        fitting = [name for name, other in CATALOG.items() if kind.NAME in other.kinds and task in other.tasks]
+        raise InputError(f"model {model!r} does not serve {task} on {kind.NAME} data; these do: {', '.join(fitting)}")
+    fields = {field.name for field in dataclasses.fields(entry.config)}
+    sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, entry.takes)}
+    sizes = {f"model.{name}": value for name, value in sizes.items() if name in fields}
+    for name in settings:
+        if name in sizes:
+            raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
+    own = {f"model.{name}": value for name, value in entry.settings.items()}
+    return build_recipe({**entry.training(rows), **own, **sizes, **settings, **fixed})

@@ -1,0 +1,79 @@
+"""The contract of a task: how a batch becomes a loss, and outputs become answers and measured rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chainrule.data.samples import Batch
+
+Rows = dict[str, NDArray[Any]]  # measured rows: arrays of one leading length, resampled together for the interval
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """Where in the run a loss is computed."""
+
+    step: int
+    steps: int
+    generator: torch.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One part of a loss: a sum over rows, pixels or tokens, never a mean. ``Task.counts`` has its divisor by name."""
+
+    name: str
+    total: Tensor  # scalar
+    weight: float = 1.0
+
+
+Loss = tuple[Term, ...]
+
+
+class Task(Protocol):
+    """Joins a network to its data. Knows nothing of devices, files and optimizers."""
+
+    @property
+    def name(self) -> str:
+        """classify, regress, ..."""
+
+    @property
+    def unit(self) -> Literal["row", "group", "batch"]:
+        """What may not be split into micro-batches."""
+
+    @property
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """The validation metric that chooses the best weights, and its good direction."""
+
+    def wrap(self, network: nn.Module, schema: Any) -> nn.Module:
+        """The module that is trained; heads with weights of their own live in it."""
+
+    def counts(self, batch: Batch) -> dict[str, float]:
+        """The divisor of each loss term for these rows; summed over micro-batches before the backward pass."""
+
+    def loss(self, network: nn.Module, batch: Batch, at: At) -> Loss:
+        """The terms whose sum of weight x total / count is minimised."""
+
+    def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """What the scores need to know of each row, in evaluation mode."""
+
+    def score(self, rows: Rows) -> dict[str, float]:
+        """The metrics of measured rows, in original units; called again on resampled rows for the interval."""
+
+    def scorer(self, rows: Rows) -> Callable[[Any], dict[str, Any]]:
+        """The same metrics as a function of weights per row, so that bootstrap draws need no resampling."""
+
+    def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """The answers, one per row and column name."""
+
+
+def resampled(rows: Rows, chosen: NDArray[np.int64]) -> Rows:
+    """The rows of a bootstrap draw."""
+    return {name: values[chosen] for name, values in rows.items()}

@@ -1,0 +1,85 @@
+"""In which arithmetic a network runs: device, precision, memory format, threads."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from chainrule.data.samples import Batch
+from chainrule.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Resolved choices; the same for training, evaluation and prediction of a run."""
+
+    device: torch.device
+    precision: str = "float32"  # or "bfloat16": autocast, weights stay float32
+    channels_last: bool = False
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bfloat16 where it was chosen, nothing otherwise."""
+        if self.precision == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """The network on the device, its 4-D weights in the chosen memory format."""
+        network.to(self.device)
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    def place_batch(self, batch: Batch) -> Batch:
+        """The batch on the device."""
+        return batch if batch.inputs[0].device == self.device else batch.to(self.device)
+
+
+def find_device(name: str) -> torch.device:
+    """The named device, or the best one there is for "auto".
+
+    Raises:
+        InputError: the name means nothing here; says what there is.
+    """
+    present = ["cpu", *(["cuda"] if torch.cuda.is_available() else []), *(["mps"] if torch.mps.is_available() else [])]
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in present else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}; this machine has {', '.join(present)}") from error
+    if device.type not in present:
+        raise InputError(f"device {name!r} is not here; this machine has {', '.join(present)}")
+    return device
+
+
+def available_threads() -> int:
+    """CPU cores this process may use: its affinity, and the container's quota where one is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota() or cores))
+
+
+def _quota() -> int | None:
+    try:  # control groups version 2, then version 1
+        text = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if text[0] == "max" else int(int(text[0]) / int(text[1]) + 0.5)
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        quota = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        period = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+        return None if quota <= 0 else int(quota / period + 0.5)
+    except (OSError, ValueError):
+        return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is the device's or the machine's memory running out."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -1,0 +1,38 @@
+"""Run a task over samples without learning: measured rows for the scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.samples import Samples
+from chainrule.tasks.task import Rows, Task
+from chainrule.train.arithmetic import Arithmetic, is_out_of_memory
+
+
+def measure(task: Task, network: nn.Module, samples: Samples, batch_size: int, arithmetic: Arithmetic) -> Rows:
+    """The task's measured rows for all samples, in order, in evaluation mode.
+
+    Out of memory shrinks only the batch at hand.
+    """
+    was_training = network.training
+    network.eval()
+    pieces: list[dict[str, Tensor]] = []
+    start = 0
+    try:
+        with torch.inference_mode(), arithmetic.autocast():
+            while start < len(samples):
+                rows = torch.arange(start, min(start + batch_size, len(samples)))
+                try:
+                    batch = samples.batch(rows).to(arithmetic.device)
+                    pieces.append({name: rows.cpu() for name, rows in task.measure(network, batch).items()})
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error) or batch_size == 1:
+                        raise
+                    batch_size = max(1, batch_size // 2)
+                    continue
+                start += len(rows)
+    finally:
+        network.train(was_training)
+    names = pieces[0] if pieces else {}
+    return {name: torch.cat([piece[name] for piece in pieces]).numpy() for name in names}

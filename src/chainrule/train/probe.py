@@ -1,0 +1,196 @@
+"""Choose precision, memory format, compilation and threads by timed steps, and turn a time limit into steps.
+
+Nothing is assumed of a machine: bfloat16 is several times faster on some processors and slower on others. The probe
+runs only where the expected run is long enough to pay for it, on copies, so that it changes no weight and no stream.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from chainrule.data.samples import Samples
+from chainrule.tasks.task import At, Task
+from chainrule.train.arithmetic import Arithmetic, available_threads
+from chainrule.train.config import TrainConfig
+from chainrule.train.gradients import accumulate, gradients_of
+from chainrule.train.loop import Augment, Batches, Plan, smallest_tail
+from chainrule.train.measure import measure
+from chainrule.train.state import TrainState
+
+WORTHWHILE_S = 60.0  # expected training below this is not worth a probe of other arithmetics
+COMPILE_S = 1200.0  # and below this not worth a compilation
+PLANNED_SHARE = 0.93  # of a time limit; the rest is for steps that are slower than the probe's
+VALID_ROWS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One way to run the steps."""
+
+    precision: str = "float32"
+    channels_last: str = "off"
+    compile: str = "off"
+    threads: int = 1
+
+    def __str__(self) -> str:
+        parts = [self.precision, f"{self.threads} thread{'s' * (self.threads > 1)}"]
+        parts += ["channels last"] * (self.channels_last == "on") + ["compiled"] * (self.compile == "on")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """The resolved settings, and what was timed in seconds per step."""
+
+    config: TrainConfig
+    timings: dict[str, float]
+
+
+def probe(
+    task: Task, network: nn.Module, data: tuple[Samples, Samples], plan: Plan, device: torch.device,
+    augment: Augment | None = None,
+) -> Probed:  # fmt: skip
+    """Resolve every "auto" of ``plan.train``, and its steps.
+
+    Settings that the user fixed are kept. With a time limit the steps are what fits into it, at most the epochs'.
+    """
+    config = plan.train
+    per_epoch = Batches(data[0], config, smallest_tail(network), Arithmetic(device), None).per_epoch
+    steps = config.steps or config.epochs * per_epoch
+    chosen, timings = _first(config, device), dict[str, float]()
+    timed = _Timer(task, network, data, plan, device, augment)
+    if timed.cheap(steps) and not config.time_limit:
+        return Probed(config=_resolved(config, chosen, steps), timings=timings)
+    timings[str(chosen)] = timed(chosen)
+    for candidate in _others(config, chosen, network, device, timings[str(chosen)] * steps):
+        seconds = timed(candidate)
+        timings[str(candidate)] = seconds
+        if seconds < 0.95 * timings[str(chosen)]:
+            chosen = candidate
+    if config.time_limit:
+        cost = timings[str(chosen)] + timed.validation(chosen) / (config.eval_every or per_epoch)
+        steps = max(1, min(steps, int(PLANNED_SHARE * config.time_limit / cost)))
+    return Probed(config=_resolved(config, chosen, steps), timings=timings)
+
+
+def _first(config: TrainConfig, device: torch.device) -> Candidate:
+    return Candidate(
+        precision="float32" if config.precision == "auto" else config.precision,
+        channels_last="on" if config.channels_last == "on" else "off",
+        compile="on" if config.compile == "on" else "off",
+        threads=config.threads or (available_threads() if device.type == "cpu" else 1),
+    )
+
+
+def _others(
+    config: TrainConfig, first: Candidate, network: nn.Module, device: torch.device, expected: float
+) -> list[Candidate]:
+    """What else may be faster, among the settings that were left open; nothing for short runs."""
+    if expected < WORTHWHILE_S:
+        return []
+    images = config.channels_last == "auto" and any(p.ndim == 4 for p in network.parameters())
+    others = []
+    if config.threads == 0 and first.threads > 1:
+        others.append(replace(first, threads=1))
+    if images:
+        others.append(replace(first, channels_last="on"))
+    if config.precision == "auto":
+        others.append(replace(first, precision="bfloat16", channels_last="on" if images else first.channels_last))
+        if config.compile == "auto" and expected > COMPILE_S:
+            others.append(replace(others[-1], compile="on"))
+    elif config.compile == "auto" and expected > COMPILE_S:
+        others.append(replace(first, compile="on"))
+    return others
+
+
+def _resolved(config: TrainConfig, chosen: Candidate, steps: int) -> TrainConfig:
+    return replace(
+        config, precision=chosen.precision, channels_last=chosen.channels_last, compile=chosen.compile,
+        threads=chosen.threads, steps=steps,
+    )  # fmt: skip
+
+
+class _Timer:
+    """Seconds per step of a candidate, on a copy of the network, with the loop's own pieces."""
+
+    def __init__(
+        self, task: Task, network: nn.Module, data: tuple[Samples, Samples], plan: Plan, device: torch.device,
+        augment: Augment | None,
+    ) -> None:  # fmt: skip
+        self.task, self.network, self.data, self.plan = task, network, data, plan
+        self.device, self.augment = device, augment
+
+    def cheap(self, steps: int) -> bool:
+        """Whether even a generous estimate of the whole run is below the probe's own worth."""
+        weights = sum(p.numel() for p in self.network.parameters())
+        reuse = max((_reuse(x) for x in self.data[0].batch(torch.arange(1)).inputs), default=1)
+        operations = 6.0 * weights * reuse * self.plan.train.batch_size * steps
+        return operations < 1e9 * WORTHWHILE_S
+
+    def __call__(self, candidate: Candidate) -> float:
+        """Median seconds of a few steps, after two that warm up; infinity where the candidate does not run."""
+        try:
+            return self._run(candidate)
+        except Exception as error:  # a candidate that this machine cannot run is no error of the user's
+            if candidate.compile == "on" or candidate.precision == "bfloat16":
+                return math.inf
+            raise error
+
+    def _run(self, candidate: Candidate) -> float:
+        torch.set_num_threads(candidate.threads)
+        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last == "on")
+        network = arithmetic.place(copy.deepcopy(self.network))
+        if candidate.compile == "on":
+            network.compile()
+        config = self.plan.train
+        state = TrainState(network, self.plan.optimizer, config)
+        batches = Batches(self.data[0], config, smallest_tail(network), arithmetic, self.augment)
+        network.train()
+        seconds: list[float] = []
+        began = time.perf_counter()
+        while len(seconds) < 7 and (len(seconds) < 3 or time.perf_counter() - began < 10):
+            started = time.perf_counter()
+            step = len(seconds)
+            batch = batches.at(step % batches.per_epoch)
+            state.optimizer.zero_grad()
+            at = At(step, 1, batches.seeded(step))
+            loss = accumulate(self.task, network, batch, at, config.micro_batch, arithmetic)
+            state.apply(loss, gradients_of(state.optimizer, config.max_grad_norm), 1e-9)
+            float(loss)
+            seconds.append(time.perf_counter() - started)
+        return sorted(seconds[2:])[len(seconds[2:]) // 2]
+
+    def validation(self, candidate: Candidate) -> float:
+        """Expected seconds of one pass over the validation split."""
+        torch.set_num_threads(candidate.threads)
+        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last == "on")
+        network = arithmetic.place(copy.deepcopy(self.network))
+        rows = min(VALID_ROWS, len(self.data[1]))
+        started = time.perf_counter()
+        measure(self.task, network, _First(self.data[1], rows), 256, arithmetic)
+        return (time.perf_counter() - started) * len(self.data[1]) / rows
+
+
+class _First:
+    """The first rows of some samples."""
+
+    def __init__(self, samples: Samples, rows: int) -> None:
+        self.samples, self.rows = samples, rows
+        self.ids = samples.ids[:rows]
+        self.batch: Callable[[torch.Tensor], Any] = samples.batch
+
+    def __len__(self) -> int:
+        return self.rows
+
+
+def _reuse(inputs: torch.Tensor) -> int:
+    """How often a kernel's weight is used on one input: its positions, for images at a quarter on average."""
+    return max(1, inputs[0, 0].numel() // 4) if inputs.ndim >= 4 else 1

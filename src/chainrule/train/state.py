@@ -1,0 +1,111 @@
+"""What a training carries from step to step, by name: this and nothing else is saved and restored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.train.average import Average
+from chainrule.train.config import TrainConfig
+from chainrule.train.gradients import Buffers
+from chainrule.train.optimizer import Optimizer, OptimizerConfig
+from chainrule.train.run import Run
+
+
+class TrainState:
+    """Weights, moments, averages and counters of one training."""
+
+    def __init__(self, network: nn.Module, optimizer: OptimizerConfig, config: TrainConfig) -> None:
+        self.network = network
+        self.optimizer = Optimizer(network, optimizer)
+        self.average = Average(self.optimizer.tensors(), config.average)
+        self.buffers = Buffers(network)
+        self.best: dict[str, Tensor] = {}  # weights of the best evaluation, on the CPU
+        self.best_unsaved = False
+        self.step = 0
+        self.best_step = 0
+        self.best_value = math.nan
+        self.stale = 0  # evaluations since the best one
+        self.refused = 0  # non-finite steps that were not applied
+        self.learning_scale = 1.0  # halved by each refused step where retries are allowed
+        self.micro_batch = config.micro_batch
+        self.seconds = 0.0  # the loop alone
+        self.valid_seconds = 0.0
+        device = next(network.parameters()).device
+        self.first_bad = torch.full((), math.inf, device=device)  # first refused step not yet read from the device
+
+    def apply(self, loss: Tensor, norm: Tensor, learning_rate: float) -> bool:
+        """Update the weights unless loss or norm is not finite; on an accelerator the refusal is known only later.
+
+        Returns False where the step was refused and that is known now.
+        """
+        if loss.device.type == "cpu":
+            if not math.isfinite(float(loss) + float(norm)):
+                self.buffers.put_back()
+                return False
+            self.optimizer.step(learning_rate)
+        else:
+            bad = ~torch.isfinite(loss + norm)
+            self.optimizer.step(learning_rate, bad.to(torch.float32))
+            self.buffers.put_back(bad)
+            self.first_bad = torch.minimum(self.first_bad, torch.where(bad, float(self.step), math.inf))
+        self.step += 1
+        self.average.update(self.step)
+        return True
+
+    def refused_step(self) -> int | None:
+        """The first step that an accelerator refused since this was last asked; waits for the device."""
+        first = float(self.first_bad)
+        if math.isinf(first):
+            return None
+        self.first_bad.fill_(math.inf)
+        return int(first)
+
+    def consider(self, value: float, direction: Literal["min", "max"]) -> bool:
+        """Keep the weights if this evaluation is the best so far."""
+        better = not math.isnan(value) and (
+            math.isnan(self.best_value) or (value < self.best_value if direction == "min" else value > self.best_value)
+        )
+        if better or not self.best:
+            self.best = {name: t.detach().cpu().clone() for name, t in self.network.state_dict().items()}
+            self.best_value, self.best_step, self.stale, self.best_unsaved = value, self.step, 0, True
+        else:
+            self.stale += 1
+        return better
+
+    def save(self, run: Run) -> None:
+        """A checkpoint of everything, and the best weights where they are new."""
+        tensors = {"model": self.network.state_dict(), "optimizer": self.optimizer.state()}
+        tensors |= {"average": self.average.state()} if self.average.decay else {}
+        tensors |= {"best": self.best} if self.best else {}
+        counters = ("best_step", "best_value", "stale", "refused", "learning_scale", "micro_batch")
+        state: dict[str, Any] = {name: getattr(self, name) for name in counters}
+        state["best_value"] = None if math.isnan(self.best_value) else self.best_value
+        run.save(self.step, tensors, state | {"seconds": self.seconds, "valid_seconds": self.valid_seconds})
+        if self.best and self.best_unsaved:
+            run.save_best(self.best)
+            self.best_unsaved = False
+
+    def restore(self, run: Run) -> None:
+        """Continue where the newest whole checkpoint of ``run`` stands; nothing to do on a fresh run."""
+        checkpoint = run.restore()
+        if checkpoint is None:
+            return
+        own = self.network.state_dict()
+        for name, tensor in checkpoint.tensors["model"].items():
+            own[name].copy_(tensor)
+        self.optimizer.load_state(checkpoint.tensors["optimizer"])
+        if self.average.decay:
+            self.average.load_state(checkpoint.tensors["average"])
+        self.best = checkpoint.tensors.get("best", {})
+        self.best_unsaved = bool(self.best)
+        self.step = checkpoint.step
+        state = dict(checkpoint.state)
+        state["best_value"] = math.nan if state["best_value"] is None else state["best_value"]
+        for name, value in state.items():
+            assert hasattr(self, name), f"the checkpoint holds an unknown counter {name!r}"
+            setattr(self, name, value)
+        run.forget_after(self.step)
