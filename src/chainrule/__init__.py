@@ -12,16 +12,14 @@ __version__ = "0.1.0"
 _PUBLIC = {
     name: "chainrule.api"
     for name in (
-        "TrainedRun", "create_model", "datasets", "evaluate", "explain", "fit", "load", "load_model", "look", "models",
-        "predict", "resume", "trace",
+        "TrainedRun", "create_model", "datasets", "fit", "load", "load_model", "look", "models", "resume", "trace",
     )
 }  # fmt: skip
 __all__ = ["InputError", "NonFiniteError", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 if TYPE_CHECKING:
     from chainrule.api import (
-        TrainedRun, create_model, datasets, evaluate, explain, fit, load, load_model, look, models, predict, resume,
-        trace,
+        TrainedRun, create_model, datasets, fit, load, load_model, look, models, resume, trace,
     )  # fmt: skip
 
 

@@ -20,20 +20,25 @@ from torch import nn
 
 from chainrule.data.config import DataConfig
 from chainrule.data.known import datasets as known_datasets
+from chainrule.data.sources import dataset
 from chainrule.errors import InputError, Stopped
-from chainrule.fitting import Training, cross_validate, resume_training, start_training
+from chainrule.fitting import Training, cross_validate, fresh_session, resume_training, start_training
 from chainrule.models.catalog import CATALOG
-from chainrule.prepare import Prepared, prepare, read_for_scoring
-from chainrule.recipe import Settings, construct, find_entry, load_recipe, read_settings
-from chainrule.recognise import KINDS
-from chainrule.scoring import judge
-from chainrule.session import Session
+from chainrule.prepare import Prepared, describe_target, prepare, read_for_scoring
+from chainrule.recipe import construct, find_entry, load_recipe, part_of, read_settings
+from chainrule.recognise import find_kind
+from chainrule.scoring import baseline_line, fit_baselines, judge
+from chainrule.session import Session, plain_task
 from chainrule.train.report import Report
 from chainrule.train.run import Run, stoppable
 
 if TYPE_CHECKING:
     import polars
 
+    from chainrule.explain.table import TableExplanation
+    from chainrule.trace.tree import Iteration
+
+TRACED_ROWS = 4  # rows of the batch that trace opens
 Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
 Tell = Callable[[str], None]  # called with lines for a person
 
@@ -66,7 +71,7 @@ class TrainedRun:
         """The network with its best weights, its schema and its task."""
         if self._session is None:
             schema = self._run.read("schema.json")
-            kind = KINDS[schema["kind"]]
+            kind = find_kind(schema["kind"])
             recipe = load_recipe(self._run.read("recipe.json"))
             session = Session(kind, kind.load_schema(schema), recipe)
             session.load(self._run.load_best())
@@ -110,12 +115,30 @@ class TrainedRun:
             f"test        {name} {metrics['test'][name]:.4g}{between} on {metrics['rows']['test']:,} rows",
             "            " + " · ".join(f"{key} {value:.4g}" for key, value in test.items()),
         ]
+        lines += [f"why         {metrics['remark']}"] if "remark" in metrics else []
         baseline = metrics["baseline"]
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
         lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · explain · resume --epochs N")
         return lines
+
+    def explain(self, source: Any = None) -> TableExplanation:
+        """What the run's answers depend on, on its test split or on another labelled source.
+
+        Raises:
+            InputError: the data is no table (yet), changed, or Captum is not installed.
+        """
+        session = self.session
+        if session.kind.NAME != "table":
+            raise InputError(f"explain serves tables so far, this run learned from {session.kind.NAME} data")
+        from chainrule.explain.table import explain_table
+
+        own = self.prepared() if source is None else None
+        records = own.parts["test"] if own else self._read(source)
+        samples = session.encode(records)
+        train = session.encode(own.parts["train"]) if own else samples
+        return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
 
     def _read(self, source: Any) -> Any:
         return read_for_scoring(source, self.session.recipe.data, self.session.kind)
@@ -175,11 +198,34 @@ def fit(
     return run
 
 
-def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[str, Any] | None = None) -> Prepared:
-    """What a source is, what is wrong with it, what it would be split into; trains nothing."""
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """What ``look`` found."""
+
+    prepared: Prepared
+    baselines: list[dict[str, Any]]
+
+    def lines(self) -> list[str]:
+        """In a few lines for a person; notes of the audit are told as well."""
+        seen = self.prepared
+        target = f"target      {describe_target(seen.schema.target)}"
+        return [seen.line(), target, *seen.findings_lines(), baseline_line(self.baselines)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        return {**self.prepared.summary(), "baselines": self.baselines}
+
+
+def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[str, Any] | None = None) -> Looked:
+    """What a source is, what is wrong with it, how it would be divided and what a baseline scores; trains nothing."""
     settings = {"data.target": str(target), "data.task": task, **(set or {})}
-    values = {name.removeprefix("data."): value for name, value in settings.items() if value != ""}
-    return prepare(source, construct(DataConfig, values, "data"))
+    settings = {name: value for name, value in settings.items() if value != ""}
+    unknown = [name for name in settings if not name.startswith("data.")]
+    if unknown:
+        raise InputError(f"look trains nothing, so {', '.join(unknown)} has no effect; only data.* can be set")
+    seen = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"))
+    samples = {name: seen.kind.encode(records, seen.schema) for name, records in seen.parts.items()}
+    return Looked(seen, fit_baselines(seen.kind, seen.schema, plain_task(seen.schema.target), samples))
 
 
 def resume(
@@ -197,6 +243,39 @@ def resume(
     for line in training.notes:
         say(line)
     return _train(training, watch, say)
+
+
+def trace(
+    source: Any, *, target: str | int = "", model: str = "", lr: float = 0.01, symbols: bool = False,
+    set: Mapping[str, Any] | None = None,
+) -> Iteration:  # fmt: skip
+    """Open one iteration of a run, or of a fresh network on ``source``: every number, checked against autograd.
+
+    A fresh network is a small MLP unless ``model`` says otherwise; the update is plain SGD unless optimizer.name does.
+
+    Raises:
+        InputError: the data or a setting is not usable.
+    """
+    from chainrule.trace.iteration import open_iteration
+
+    settings = dict(set or {})
+    if isinstance(source, str | Path) and (Path(source) / "recipe.json").is_file():
+        if settings or target or model:
+            raise InputError("a run's network is traced as it is; leave out --target, --model and --set")
+        opened = TrainedRun(source)
+        session, prepared = opened.session, opened.prepared()
+    else:
+        settings |= {"data.target": str(target)} if target != "" else {}
+        session, prepared = fresh_session(source, {"model.hidden": 4} | settings if not model else settings, model or "mlp")
+    samples = session.encode(prepared.parts["train"])
+    batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))
+    assert batch.targets is not None
+    return open_iteration(
+        session.module, batch.inputs, session.task.learned_targets(batch.targets),
+        loss=settings.get("task.loss", ""), optimizer=settings.get("optimizer.name", "sgd"), learning_rate=lr,
+        input_names=session.kind.input_names(session.schema, session.takes), target_names=session.output_names(),
+        symbols=symbols,
+    )  # fmt: skip
 
 
 def load(run: str | Path) -> TrainedRun:
@@ -239,18 +318,28 @@ def create_model(name: str, *, weights: str | Path = "", **sizes: Any) -> nn.Mod
     return network
 
 
-def models() -> list[dict[str, Any]]:
-    """The catalog, one entry a row."""
+def models(name: str | None = None) -> list[dict[str, Any]]:
+    """The catalog, one entry a row, or one entry.
+
+    Raises:
+        InputError: there is no such model; names the nearest.
+    """
+    chosen = CATALOG if name is None else {name: find_entry(name)}
     return [
         {"name": name, "data": ", ".join(entry.kinds), "tasks": ", ".join(entry.tasks), "paper": entry.paper,
          "verified against": entry.reference}
-        for name, entry in CATALOG.items()
+        for name, entry in chosen.items()
     ]  # fmt: skip
 
 
-def datasets() -> list[dict[str, Any]]:
-    """The data sets known by name."""
-    return [{"name": known.name, "what": known.what, "home": known.home} for known in known_datasets()]
+def datasets(name: str | None = None) -> list[dict[str, Any]]:
+    """The data sets known by name, or one of them.
+
+    Raises:
+        InputError: there is no such set; names the nearest.
+    """
+    chosen = known_datasets() if name is None else [dataset(name)]
+    return [{"name": known.name, "what": known.what, "home": known.home} for known in chosen]
 
 
 def seconds(text: float | str) -> float:

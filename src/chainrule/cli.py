@@ -72,7 +72,7 @@ def look(
     """What SOURCE is, what is wrong with it, what a baseline scores; trains nothing."""
     seen = _api().look(source, target=target, task=task, set=_settings(settings))
     if as_json:
-        _print_json(seen.summary())
+        _print_json(seen.as_dict())
     else:
         for line in seen.lines():
             typer.echo(line)

@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Bad input or usage. The command line shows its one message and leaves with exit code 2."""
 
 
+class MissingTargetError(InputError):
+    """The source lacks the column to learn; a test file without answers is no mistake, only nothing to score on."""
+
+
 class NonFiniteError(ArithmeticError):
     """Training met a loss or a gradient that is not a number; exit code 3, the last good model is kept."""
 

@@ -19,7 +19,8 @@ from chainrule.data.config import DataConfig
 from chainrule.errors import InputError
 from chainrule.prepare import Prepared, describe_target, prepare
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, load_recipe, part_of
-from chainrule.recognise import KINDS, default_model
+from chainrule.recognise import default_model, find_kind
+from chainrule.reporting import why_not_xor, write_report
 from chainrule.scoring import baseline_line, fit_baselines, headline, write_scores
 from chainrule.session import Session, resolve_recipe
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
@@ -62,7 +63,7 @@ class Training:
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
         """What trivial and classical models score on the test split."""
-        return fit_baselines(self.session, self.samples)
+        return fit_baselines(self.prepared.kind, self.prepared.schema, self.session.task, self.samples)
 
     def lines(self) -> list[str]:
         """What a person hears before the first step: what it is, what is learned, what is wrong, what a baseline scores."""
@@ -72,7 +73,7 @@ class Training:
             f"{self.recipe.train.epochs} epochs x {self.per_epoch()} iterations = {steps} steps "
             f"(change: --target, --task, --model, --epochs)"
         )
-        return [self.prepared.line(), learned, *self.prepared.warnings(), *self.notes, baseline_line(self.baselines)]
+        return [self.prepared.line(), learned, *self.prepared.findings_lines(notes=False), *self.notes, baseline_line(self.baselines)]
 
     def __iter__(self) -> Iterator[Report]:
         """Train; each report is logged before it is handed on."""
@@ -89,9 +90,12 @@ class Training:
     def finish(self) -> dict[str, Any]:
         """Score the best weights, write metrics.json and report.html, release the run; gives the metrics."""
         self.session.load(self.run.load_best())
-        metrics = write_scores(
+        metrics, rows = write_scores(
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
         )
+        write_report(self.run, self.session, self.prepared, metrics, rows)
+        if remark := why_not_xor(self.session):
+            self.run.write("metrics.json", metrics | {"remark": remark})
         self.run.close()
         return metrics
 
@@ -108,7 +112,9 @@ def start_training(
     prepared = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"), fold=fold)
     network = model if isinstance(model, nn.Module) else None
     name = CUSTOM if isinstance(model, nn.Module) else model or default_model(prepared.kind, prepared.schema)
-    recipe = resolve_recipe(prepared.kind, prepared.schema, name, len(prepared.parts["train"]), settings)
+    found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
+    rows = len(prepared.parts["train"])
+    recipe = resolve_recipe(prepared.kind, prepared.schema, name, rows, settings | found)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     notes = [session.load_foreign(weights)] if weights else []
     run = Run.create(out or free_folder(prepared.name))
@@ -119,6 +125,19 @@ def start_training(
     run.write("schema.json", asdict(prepared.schema))
     run.write("recipe.json", training.recipe.to_json())
     return training
+
+
+def fresh_session(source: Any, settings: Settings, model: str) -> tuple[Session, Prepared]:
+    """A network that has not learned anything, with its data; no run folder is made.
+
+    Raises:
+        InputError: the data or a setting is not usable.
+    """
+    prepared = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"))
+    found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
+    rows = len(prepared.parts["train"])
+    recipe = resolve_recipe(prepared.kind, prepared.schema, model, rows, settings | found)
+    return Session(prepared.kind, prepared.schema, recipe), prepared
 
 
 def resume_training(path: Path, source: Any, settings: Settings, network: nn.Module | None = None) -> Training:
@@ -137,7 +156,7 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     saved = run.read("data.json")
     if source is None and saved["source"] is None:
         raise InputError("this run was made from data in memory; call chainrule.resume(run, data) with the same data")
-    schema = KINDS[saved["kind"]].load_schema(run.read("schema.json"))
+    schema = find_kind(saved["kind"]).load_schema(run.read("schema.json"))
     fold = tuple(saved["fold"]) if saved["fold"] else None
     prepared = prepare(saved["source"] if source is None else source, recipe.data, schema, fold)
     _check_fingerprint(saved, prepared, recipe.data)

@@ -16,7 +16,7 @@ from chainrule.data.samples import Records
 from chainrule.data.schema import ClassTarget
 from chainrule.data.sources import Source, open_source
 from chainrule.data.split import complete, folds
-from chainrule.errors import InputError
+from chainrule.errors import InputError, MissingTargetError
 from chainrule.recognise import recognise
 
 Parts = dict[str, Records]  # "train", "valid", "test"
@@ -34,6 +34,7 @@ class Prepared:
     schema: Any
     findings: tuple[Finding, ...]
     fingerprint: str
+    config: DataConfig  # with the kind and the target that were found
     fold: tuple[int, int] | None = None  # this is fold i of k
 
     def line(self) -> str:
@@ -41,9 +42,9 @@ class Prepared:
         rows = ", ".join(f"{name} {len(records):,}" for name, records in self.parts.items())
         return f"recognised  {self.kind.NAME}: {self.recognised} (change: --set data.kind=); {rows}: {self.divided}"
 
-    def warnings(self) -> list[str]:
-        """What the audit found, warnings first; notes are left to the report."""
-        return [f"audit       {f.text}{_where(f)}" for f in self.findings if f.level != "note"]
+    def findings_lines(self, notes: bool = True) -> list[str]:
+        """What the audit found, a line each; without the mere notes where asked."""
+        return [f"audit       {f.text}{_where(f)}" for f in self.findings if notes or f.level != "note"]
 
     def summary(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -79,26 +80,30 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         InputError: the data cannot be read, divided or understood.
     """
     source = open_source(value)
-    kind, reason, read = read_parts(source, config)
-    findings = [finding for records in read.values() for finding in kind.findings(records)]
-    usable, dropped = _labelled(read)
+    read = read_parts(source, config)
+    kind = read.kind
+    findings = read.findings + [finding for records in _once(read.parts) for finding in kind.findings(records)]
+    usable, dropped = _labelled(read.parts)
     if fold is None:
         parts, divided = complete(usable, config)
     else:
         parts, divided = _fold(usable, fold, config)
     findings += dropped
-    if parts["train"] is not parts["test"]:  # a truth table is its own train and test set
-        audited, keep = audit(parts, config.remove_duplicates)
+    train = parts["train"]
+    if schema is None:
+        schema = kind.learn_schema(train, config)
+    classes = isinstance(schema.target, ClassTarget)
+    if train is not parts["test"]:  # a truth table is its own train and test set
+        audited, keep = audit(parts, config.remove_duplicates, classes)
         parts = {name: records.select(keep[name]) for name, records in parts.items()}
         findings += audited
-    if schema is None:
-        schema = kind.learn_schema(parts["train"], config)
-    task = "classify" if isinstance(schema.target, ClassTarget) else "regress"
-    labels = parts["train"].labels
-    assert labels is not None
-    findings += leaks(kind.columns(parts["train"], schema), labels, task)
-    fingerprint = _fingerprint(read)
-    return Prepared(kind, source.name, reason, divided, parts, schema, tuple(findings), fingerprint, fold)
+    if train.labels is None:
+        raise InputError(f"{source.original or 'this data'} has no target to learn; name it with --target")
+    findings += leaks(kind.columns(train, schema), train.labels, "classify" if classes else "regress")
+    return Prepared(
+        kind=kind, name=source.name, recognised=read.reason, divided=divided, parts=parts, schema=schema,
+        findings=tuple(findings), fingerprint=_fingerprint(read.parts), config=read.config, fold=fold,
+    )  # fmt: skip
 
 
 def _fold(parts: Parts, fold: tuple[int, int], config: DataConfig) -> tuple[Parts, str]:
@@ -111,33 +116,60 @@ def _fold(parts: Parts, fold: tuple[int, int], config: DataConfig) -> tuple[Part
     return {name: records.select(chosen) for name, chosen in rows.items()}, cut.reason
 
 
-def read_parts(source: Source, config: DataConfig) -> tuple[DataKind, str, Parts]:
-    """The records of a source under the names they came with: "all", or the splits it was divided into."""
+@dataclass(frozen=True)
+class Read:
+    """A source as it was read: not divided by us, not audited."""
+
+    kind: DataKind
+    reason: str  # why it is of this kind
+    parts: Parts  # under the names they came with: "all", or the splits it was divided into
+    findings: list[Finding]
+    config: DataConfig  # with the kind and the target that were found
+
+
+def read_parts(source: Source, config: DataConfig) -> Read:
+    """The records of a source, of its parts and of what --valid and --test name."""
     recognised = recognise(source, config.kind)
     kind = recognised.kind
+    findings = [Finding("note", note) for note in source.notes]
     if source.parts:
-        parts = {name: _only(kind.read(part, config)) for name, part in source.parts.items()}
+        if "train" not in source.parts:
+            raise InputError(f"{source.original} holds {', '.join(source.parts)} but no train part; add one")
+        parts = {"train": _only(kind.read(source.parts["train"], config))}
     else:
         parts = dict(kind.read(source, config))
+    config = replace(config, kind=kind.NAME, target=kind.target_of(next(iter(parts.values()))) or config.target)
+    if source.parts:
+        for name in [name for name in source.parts if name != "train"]:
+            try:
+                parts[name] = _only(kind.read(source.parts[name], config))
+            except MissingTargetError as error:
+                findings.append(Finding("note", f"the {name} part is left out: {error}"))
     for name in ("valid", "test"):
         given = getattr(config, name)
-        if not given:
-            continue
-        if "all" in parts:
-            parts["train"] = parts.pop("all")
-        parts[name] = _only(kind.read(open_source(given), config))
-    return kind, recognised.reason, parts
+        if given:
+            parts["train"] = parts.pop("all", None) or parts["train"]
+            parts[name] = _only(kind.read(open_source(given), config))
+    return Read(kind, recognised.reason, parts, findings, config)
 
 
 def read_for_scoring(value: Any, config: DataConfig, kind: DataKind) -> Records:
     """The records of a new source that a run is judged on: its test part where it has one, otherwise all of it."""
     source = open_source(value)
-    options = replace(config, valid="", test="", kind=kind.NAME)
-    _, _, parts = read_parts(source, options)
+    options = replace(config, valid="", test="")
+    if source.parts:
+        parts = {name: _only(kind.read(part, options)) for name, part in source.parts.items()}
+    else:
+        parts = kind.read(source, options)
     chosen = next(parts[name] for name in ("test", "all", "valid", "train") if name in parts)
     if chosen.labels is None:
         raise InputError(f"{source.original or 'this data'} has no target, so it cannot be scored; use predict")
     return chosen
+
+
+def _once(parts: Parts) -> list[Records]:
+    """The records, each object once: a truth table stands in all three parts."""
+    return list({id(records): records for records in parts.values()}.values())
 
 
 def _only(parts: Parts) -> Records:

@@ -12,7 +12,7 @@ from typing import Any
 from chainrule.data.config import DataConfig
 from chainrule.errors import InputError, nearest
 from chainrule.models.catalog import CATALOG, Entry
-from chainrule.recognise import KINDS
+from chainrule.recognise import find_kind
 from chainrule.tasks.classify import ClassifyConfig
 from chainrule.tasks.regress import RegressConfig
 from chainrule.train.config import TrainConfig
@@ -79,7 +79,7 @@ def build_recipe(settings: Settings) -> Recipe:
     model_name, task_name = values.pop("model.name"), values.pop("task.name")
     parts: dict[str, type] = {**FIXED, "task": find_task(task_name)}
     parts |= {} if model_name == CUSTOM else {"model": find_entry(model_name).config}
-    augment = KINDS[values["data.kind"]].AUGMENT
+    augment = find_kind(values["data.kind"]).AUGMENT
     parts |= {} if augment is None else {"augment": augment}
     known = [f"{part}.{field.name}" for part, cls in parts.items() for field in dataclasses.fields(cls)]
     for name in values:

@@ -5,16 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
-from chainrule.data import gates, image, table
 from chainrule.data.kind import DataKind
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
-KINDS: dict[str, DataKind] = {
-    "gates": cast(DataKind, gates),
-    "image": cast(DataKind, image),
-    "table": cast(DataKind, table),
-}
+KINDS = ("gates", "image", "table")
 
 
 @dataclass(frozen=True)
@@ -25,21 +20,35 @@ class Recognised:
     reason: str
 
 
+def find_kind(name: str) -> DataKind:
+    """The data kind of that name; imported here, because reading tables costs half a second that gates need not pay.
+
+    Raises:
+        InputError: there is no such kind; names the nearest.
+    """
+    if name == "gates":
+        from chainrule.data import gates as kind
+    elif name == "image":
+        from chainrule.data import image as kind  # type: ignore[no-redef]
+    elif name == "table":
+        from chainrule.data import table as kind  # type: ignore[no-redef]
+    else:
+        raise InputError(f"data.kind is {name!r}; {nearest(name, KINDS)}")
+    return cast(DataKind, kind)
+
+
 def recognise(source: Source, named: str = "") -> Recognised:
     """The data kind of a source, or the one the user named.
 
     Raises:
         InputError: no kind claims the source; lists what is accepted.
     """
-    if named:
-        if named not in KINDS:
-            raise InputError(f"data.kind is {named!r}; {nearest(named, tuple(KINDS))}")
-        return Recognised(KINDS[named], "you said so")
     probe = next(iter(source.parts.values())) if source.parts else source
-    for kind in KINDS.values():
+    for name in (named,) if named else KINDS:
+        kind = find_kind(name)
         reason = kind.recognises(probe)
-        if reason:
-            return Recognised(kind, reason)
+        if reason or named:
+            return Recognised(kind, reason or "you said so")
     raise InputError(
         f"{source.original or 'this data'} is not recognised. Expected a table (CSV, TSV, Parquet, JSONL; also .gz), "
         "a folder of class folders with images, arrays (.npz, idx), a truth table (or, and, nand, xor) or the name of "

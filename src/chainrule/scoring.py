@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chainrule.data.kind import DataKind
 from chainrule.data.samples import Samples
 from chainrule.data.schema import ClassTarget
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
@@ -19,7 +20,7 @@ from chainrule.evaluate.intervals import interval
 from chainrule.prepare import Prepared
 from chainrule.session import Session
 from chainrule.tasks.classify import Classify
-from chainrule.tasks.task import Rows
+from chainrule.tasks.task import Rows, Task
 from chainrule.train.run import Run
 
 RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
@@ -34,31 +35,31 @@ def headline(task: str) -> Headline:
     return ("accuracy", "max") if task == "classify" else ("rmse", "min")
 
 
-def fit_baselines(session: Session, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
+def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
     """Trivial and classical models on the same split, scored on test by the network's own score function."""
-    target = session.schema.target
-    task: Literal["classify", "regress"] = "classify" if isinstance(target, ClassTarget) else "regress"
-    outputs = "probabilities" if task == "classify" else "predictions"
+    target = schema.target
+    classes = target.classes if isinstance(target, ClassTarget) else ()
+    outputs = "probabilities" if classes else "predictions"
 
     def score(values: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
-        return session.task.score({outputs: values, "targets": targets})
+        return task.score({outputs: values, "targets": targets})
 
-    train = _inputs(session, samples["train"], MAX_ROWS)
-    test = _inputs(session, samples["test"], TEST_ROWS)
-    K = len(target.classes) if isinstance(target, ClassTarget) else 0
+    train = _inputs(kind, schema, samples["train"], MAX_ROWS)
+    test = _inputs(kind, schema, samples["test"], TEST_ROWS)
     limit = MAX_ROWS if train.numbers is not None else WIDE_ROWS
-    entries = baselines(task, train, test, score, num_classes=K, max_rows=limit, seed=session.recipe.train.seed)
+    name: Literal["classify", "regress"] = "classify" if classes else "regress"
+    entries = baselines(name, train, test, score, num_classes=len(classes), max_rows=limit)
     for entry in entries:
         if entry["rows"] < len(samples["train"]):
             entry["note"] = entry["note"] or f"fitted on {entry['rows']:,} of {len(samples['train']):,} rows"
     return entries
 
 
-def _inputs(session: Session, samples: Samples, limit: int) -> Inputs:
+def _inputs(kind: DataKind, schema: Any, samples: Samples, limit: int) -> Inputs:
     """Up to ``limit`` rows of a split as the baselines see them."""
     batch = samples.batch(torch.from_numpy(rows_within(len(samples), limit)))
     assert batch.targets is not None
-    return Inputs(targets=batch.targets.cpu().numpy(), **session.kind.classical(batch, session.schema))
+    return Inputs(targets=batch.targets.cpu().numpy(), **kind.classical(batch, schema))
 
 
 def baseline_line(entries: list[dict[str, Any]]) -> str:
@@ -90,11 +91,25 @@ def settle_threshold(session: Session, valid: Samples) -> float:
     return choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)
 
 
+def _seconds(counters: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the time of training went, and what limits its speed."""
+    train, batches, update = (counters[name] for name in ("seconds", "batch_seconds", "update_seconds"))
+    steps = max(1, counters["step"])
+    parts = {"making batches": batches, "forward and backward": train - batches - update, "updating weights": update}
+    slowest = max(parts, key=lambda name: parts[name])
+    share = parts[slowest] / train if train else 0.0
+    return {
+        "train": round(train, 3),
+        "step": {name: seconds / steps for name, seconds in parts.items()},
+        "limit": f"{slowest} takes {share:.0%} of a step",
+    }
+
+
 def write_scores(
     run: Run, session: Session, prepared: Prepared, samples: Mapping[str, Samples], entries: list[dict[str, Any]],
     per_epoch: int, began: float,
-) -> dict[str, Any]:  # fmt: skip
-    """Settle the threshold, score valid and test, write schema.json, metrics.json and report.html."""
+) -> tuple[dict[str, Any], Rows]:  # fmt: skip
+    """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the measured test rows too."""
     threshold = settle_threshold(session, samples["valid"])
     if threshold != 0.5:
         session.decide_from(threshold)
@@ -114,9 +129,9 @@ def write_scores(
         "interval": {} if itself else judged["test"]["interval"],
         "baseline": strongest(entries, *headline(session.task.name)),
         "baselines": entries,
-        "seconds": {"total": round(time.perf_counter() - began, 3), "train": round(run.counters["seconds"], 3)},
+        "seconds": {"total": round(time.perf_counter() - began, 3), **_seconds(run.counters)},
         "epochs": -(-run.counters["step"] // per_epoch),
         "steps": run.counters["step"],
     }
     run.write("metrics.json", metrics)
-    return metrics
+    return metrics, rows["test"]

@@ -17,8 +17,8 @@ from chainrule.models.catalog import CATALOG, Entry
 from chainrule.models.weights import load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
-from chainrule.tasks.classify import Classify
-from chainrule.tasks.regress import Regress
+from chainrule.tasks.classify import Classify, ClassifyConfig
+from chainrule.tasks.regress import Regress, RegressConfig
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
@@ -43,6 +43,7 @@ class Session:
             takes, network = entry.takes, entry.build(recipe.model)
         else:
             takes = "image" if kind.NAME == "image" else "vector"
+        self.takes = takes  # what the front gives the network
         front = kind.front(schema, takes)
         self.module = Fronted(front, self.task.wrap(network, schema))
         self.settle(config)
@@ -80,6 +81,11 @@ class Session:
             self.module.load_state_dict(tensors)
         except RuntimeError as error:
             raise InputError(f"model.safetensors does not fit the run's recipe: {error}") from error
+
+    def output_names(self) -> list[str]:
+        """A name for each output of the network."""
+        target = self.schema.target
+        return list(target.classes) if isinstance(target, ClassTarget) else [target.name]
 
     def load_foreign(self, file: str | Path) -> str:
         """Start from a reference implementation's weights; gives in one line what was taken.
@@ -124,6 +130,11 @@ def build_task(recipe: Recipe, target: Target | None) -> Task:
     raise InputError(f"task {recipe.task_name} does not fit the target {found}; leave --task out to have it chosen")
 
 
+def plain_task(target: Target) -> Task:
+    """The task that a target asks for, with its default settings."""
+    return Classify(ClassifyConfig(), target) if isinstance(target, ClassTarget) else Regress(RegressConfig(), target)
+
+
 def task_of(target: Target) -> str:
     """The task that a target asks for."""
     return "classify" if isinstance(target, ClassTarget) else "regress"
@@ -143,7 +154,7 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         InputError: an unknown setting, a size that only the data may decide, or a model that does not serve this data.
     """
     task = task_of(schema.target)
-    fixed = {"data.kind": kind.NAME, "model.name": model, "task.name": task}
+    fixed = {"model.name": model, "task.name": task}
     if model == CUSTOM:
         return build_recipe({**settings, **fixed})
     entry = find_entry(model)

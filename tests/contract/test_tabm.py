@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from chainrule.errors import InputError
-from chainrule.models.tabm import TabM, TabMConfig
+from chainrule.models.tabm import TabM, TabMConfig, training_settings
+from chainrule.train.config import TrainConfig
+from chainrule.train.optimizer import OptimizerConfig, ScheduleConfig
 
 SIZES = {"members": 4, "width": 16, "num_layers": 2, "number_size": 5}
 CONFIGS = {
@@ -98,6 +100,13 @@ def test_an_unseen_and_a_missing_category_have_rows_of_their_own() -> None:
     assert len(answers.unique(dim=0)) == 3
 
 
+def test_an_embedding_starts_as_large_as_a_number_does() -> None:
+    torch.manual_seed(0)
+    weight = TabM(CONFIGS["mixed"]).categories[1].weight.detach()  # 40 codes, 16 numbers each
+    assert weight.abs().max() <= 16**-0.5
+    assert float(weight.std()) == pytest.approx((16 * 3) ** -0.5, rel=0.1)
+
+
 def test_state_dict_goes_round(network: TabM) -> None:
     other = TabM(network.config)
     other.load_state_dict(network.state_dict())
@@ -136,7 +145,7 @@ def test_at_first_the_encoding_is_silent_and_the_loss_is_near_ln_k() -> None:
     numbers, encoded, codes = inputs(config, 200)
     answers = network(numbers, encoded, codes)
     assert torch.equal(answers, network(numbers, torch.zeros_like(encoded), codes))
-    loss = torch.nn.functional.cross_entropy(answers, torch.arange(200) % 4)
+    loss = torch.nn.functional.cross_entropy(answers.detach(), torch.arange(200) % 4)
     assert float(loss) == pytest.approx(math.log(4), abs=0.05)
 
 
@@ -154,3 +163,17 @@ def test_impossible_sizes_are_refused(change: dict[str, object], words: str) -> 
     fields = {"num_numbers": 2, "num_bins": 4, "cardinalities": (3,), "num_classes": 2}
     with pytest.raises(InputError, match=words):
         TabMConfig(**(fields | change))
+
+
+def test_settings_grow_with_the_table_and_fit_the_configs() -> None:
+    many = [training_settings(rows, 10) for rows in (1, 100, 1_000, 20_000, 1_000_000, 100_000_000)]
+    assert [s["train.batch_size"] for s in many] == [32, 32, 32, 128, 256, 256]
+    assert [s["train.epochs"] for s in many] == [40, 40, 40, 20, 3, 2]
+    assert training_settings(1_000, 200)["model.number_size"] == 2
+    for settings in many:
+        model = {name.removeprefix("model."): value for name, value in settings.items() if name.startswith("model.")}
+        TabMConfig(num_numbers=2, num_bins=4, cardinalities=(), num_classes=2, **model)
+        optimizer = {name: settings[f"optimizer.{name}"] for name in ("name", "learning_rate", "weight_decay")}
+        OptimizerConfig(**optimizer)
+        ScheduleConfig(name=settings["schedule.name"], warmup=settings["schedule.warmup"])
+        TrainConfig(**{name.removeprefix("train."): value for name, value in settings.items() if name[:5] == "train"})

@@ -340,6 +340,12 @@ def test_settings_that_images_cannot_follow_are_refused(pets: Path) -> None:
         image.read(open_source((np.zeros((4, 8, 8)), np.arange(4))), replace(OPTIONS, group="(p)"))
 
 
+@pytest.mark.parametrize("size", [-1, 7, 5000])
+def test_an_absurd_size_is_refused(pets: Path, size: int) -> None:
+    with pytest.raises(InputError, match=f"data.image_size is {size}; expected 8 to 4096"):
+        image.learn_schema(read_all(pets), replace(OPTIONS, image_size=size))
+
+
 def test_a_table_that_names_absent_files_skips_them_with_reason(pets: Path) -> None:
     rows = ["path,label", *(f"cat/{place}.png,c{place % 2}" for place in range(4)), "cat/absent.png,c1"]
     (pets / "labels.csv").write_text("\n".join(rows) + "\n")

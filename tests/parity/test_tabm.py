@@ -160,7 +160,7 @@ def test_an_identity_embedding_is_the_authors_one_hot_vector(training: bool) -> 
     torch.manual_seed(0)
     config = TabMConfig(num_numbers=0, num_bins=0, cardinalities=(3, 4), num_classes=2, members=3, width=8)
     reference = tabm.TabM.make(
-        cat_cardinalities=[3, 4], d_out=2, n_blocks=3, d_block=8, dropout=0.0, k=3, arch_type="tabm-mini"
+        cat_cardinalities=[3, 4], d_out=2, n_blocks=2, d_block=8, dropout=0.0, k=3, arch_type="tabm-mini"
     ).double()
     network = TabM(config).double().train(training)
     weights = {ours(name): value.detach() for name, value in reference.named_parameters()}

@@ -13,6 +13,7 @@ import torch
 
 from chainrule.data import gates
 from chainrule.data.config import DataConfig
+from chainrule.data.known import TRUTH_TABLES
 from chainrule.data.sources import Source
 from chainrule.errors import InputError
 from chainrule.functional.losses import binary_cross_entropy_sum
@@ -51,6 +52,10 @@ def test_recognises_the_names_only(tmp_path: Path) -> None:
     assert gates.recognises(source("iris")) is None
     assert gates.recognises(Source(name="xor", original="xor", path=tmp_path)) is None
     assert gates.recognises(Source(name="xor", original="", value=([[0, 1]], [1]))) is None
+
+
+def test_every_known_name_has_a_table() -> None:
+    assert set(TRUTH_TABLES) == set(gates.GATES)
 
 
 def test_the_same_rows_are_every_split() -> None:

@@ -218,7 +218,7 @@ def test_dates_become_parts(tmp_path: Path, first: str, second: str, seconds: bo
     path = write(tmp_path, f"when,y\n{first},1\n{second},2.5\n")
     records, schema = learn(path, target="y")
     numbers = table.encode(records, schema).inputs[0]
-    columns = {n.name: numbers[:, i].tolist() for i, n in enumerate(schema.numbers)}
+    columns = {n.name: (numbers[:, i].double() + n.offset).tolist() for i, n in enumerate(schema.numbers)}
     assert columns["when: month"] == [1, 3]
     assert columns["when: weekday"] == [3, 5]
     assert columns["when: day"][0] == pytest.approx(19753 + seconds * 6.5 / 24)
@@ -296,7 +296,7 @@ def test_kinds_of_columns() -> None:
     n = 100
     frame = pl.DataFrame(
         {
-            "id": np.arange(n) * 3,
+            "number": np.arange(n) + 5,
             "customerId": rng.permutation(n),
             "paid": rng.permutation(n),
             "code": [f"c{i}" for i in range(n)],
@@ -312,11 +312,26 @@ def test_kinds_of_columns() -> None:
     )
     schema = learn(frame)[1]
     reasons = {column.name: column.reason for column in schema.left_out}
-    assert list(reasons) == ["id", "customerId", "code", "note", "same", "empty", "list"]
-    assert "row numbers" in reasons["id"]
+    assert list(reasons) == ["number", "customerId", "code", "note", "same", "empty", "list"]
+    assert "row numbers" in reasons["number"]
     assert "free text" in reasons["note"]
     assert [(c.name, c.part) for c in schema.numbers] == [("paid", ""), ("size", ""), ("flag", "truth")]
     assert [c.name for c in schema.categories] == ["shape"]
+
+
+def test_row_numbers_are_used_where_nothing_else_is_left() -> None:
+    schema = learn({"x": np.arange(30), "y": np.arange(30) * 1.5})[1]
+    assert [n.name for n in schema.numbers] == ["x"]
+    assert schema.left_out == ()
+
+
+def test_lines_above_the_table_are_passed_over(tmp_path: Path) -> None:
+    rows = "".join(f"{i * 0.5},{i % 7},{i % 2}\n" for i in range(20))
+    for above in ("Report of May\n\n", "# made by me\n# twice\n", "\n\n"):
+        records = read(write(tmp_path, f"{above}a,b,y\n{rows}"))
+        assert records.names == ("a", "b", "y")
+        assert records.frame.rows()[3] == (1.5, 3, 1)
+    assert read(write(tmp_path, "sep=;\n" + f"a,b,y\n{rows}".replace(",", ";"))).names == ("a", "b", "y")
 
 
 def test_statistics_come_from_the_train_rows_only() -> None:
@@ -554,6 +569,8 @@ def test_columns_are_matched_by_name_and_inputs_of_all_shapes_agree(tmp_path: Pa
         assert samples.targets is None
         for ours, theirs in zip(samples.inputs, expected.inputs, strict=True):
             torch.testing.assert_close(ours, theirs, equal_nan=True)
+    first = table.encode(table.read_inputs(frame.row(0, named=True), schema), schema)
+    assert torch.equal(first.inputs[1], expected.inputs[1][:1])
     with_extra = table.read_inputs(shuffled.with_columns(shoe=pl.lit(42)), schema)
     assert any("shoe" in f.text for f in table.mismatches(with_extra, schema))
     both = table.read_inputs([tmp_path / "new.csv", str(tmp_path / "new.csv")], schema)

@@ -50,11 +50,13 @@ class _Sorted:
         ordered = hashes[rows]
         return _Sorted(ordered, rows, np.concatenate(([False], ordered[1:] == ordered[:-1]))[: len(rows)])
 
-    def find(self, hashes: Hashes) -> Ints:
-        """For each hash the first row that has it, or -1."""
-        places = np.searchsorted(self.hashes, hashes)
-        places[places == len(self.rows)] = 0
-        return np.where(self.hashes[places] == hashes, self.rows[places], -1)
+    def find(self, asked: _Sorted) -> Ints:
+        """For each row of ``asked`` the first row here with an equal hash, or -1."""
+        found = np.full(len(asked.rows), -1, np.int64)
+        if len(self.rows):
+            places = np.minimum(np.searchsorted(self.hashes, asked.hashes), len(self.rows) - 1)
+            found[asked.rows] = np.where(self.hashes[places] == asked.hashes, self.rows[places], -1)
+        return found
 
 
 def audit(
@@ -72,17 +74,18 @@ def audit(
     if classes is None:
         classes = are_classes(train.labels)
     ordered = _Sorted.of(train.hashes())
+    asked = {name: _Sorted.of(records.hashes()) for name, records in others.items()}
     repeats = int(ordered.same.sum())
     often = train.near_hashes() is None and repeats > _REPEATS * len(train)
     findings = [*_repeats(train, ordered), *_conflicts(train, ordered, classes)]
     for name, records in others.items():
-        twins = ordered.find(records.hashes())
+        twins = ordered.find(asked[name])
         own = _own_repeats(ordered) if often else None
         finding, dropped = _across(name, records, train, twins, remove, own)
         findings += finding
         keep[name] = np.flatnonzero(~dropped)
         findings += _near(name, records, train, twins)
-    findings += [*_shared_groups(train, others), *_shared_rows(others)]
+    findings += [*_shared_groups(train, others), *_shared_rows(others, asked)]
     if classes:
         findings += _classes(train, others)
     if "test" in others and len(keep["test"]) < _SMALL_TEST:
@@ -251,13 +254,13 @@ def _shared_groups(train: Records, others: Mapping[str, Records]) -> list[Findin
     return findings
 
 
-def _shared_rows(others: Mapping[str, Records]) -> list[Finding]:
+def _shared_rows(others: Mapping[str, Records], asked: Mapping[str, _Sorted]) -> list[Finding]:
     findings = []
-    for (first, valid), (second, test) in combinations(others.items(), 2):
-        rows = np.flatnonzero(_Sorted.of(valid.hashes()).find(test.hashes()) >= 0)
+    for first, second in combinations(others, 2):
+        rows = np.flatnonzero(asked[first].find(asked[second]) >= 0)
         if len(rows):
-            text = f"{len(rows)} of {len(test)} rows of {second} also stand in {first}"
-            findings.append(Finding("note", text, _ids(test, rows)))
+            text = f"{len(rows)} of {len(others[second])} rows of {second} also stand in {first}"
+            findings.append(Finding("note", text, _ids(others[second], rows)))
     return findings
 
 

@@ -148,7 +148,8 @@ def _plain(image: Image.Image, longer_side_px: int) -> tuple[Pixels, tuple[str, 
         image.seek(0)
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         remarks.append("rotated as the camera says")
-    plain = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    plain = image
     if plain.mode.startswith("I") or plain.mode == "F":
         levels = np.asarray(plain)
         dark = np.issubdtype(levels.dtype, np.integer) and int(levels.max()) < 65536 // 8
@@ -195,9 +196,12 @@ def _eight_bits(levels: NDArray[np.generic]) -> Pixels:
 
 def _without_false_colour(pixels: Pixels) -> Pixels:
     """One channel where all three are equal everywhere."""
-    if pixels.shape[2] == 3 and (pixels[..., :1] == pixels[..., 1:]).all():
-        return np.ascontiguousarray(pixels[..., :1])
-    return pixels
+    if pixels.shape[2] == 1:
+        return pixels
+    for look in (pixels[::16, ::16], pixels):  # most coloured pictures show it in a few pixels
+        if (look[..., :1] != look[..., 1:]).any():
+            return pixels
+    return np.ascontiguousarray(pixels[..., :1])
 
 
 def _array(image: Image.Image) -> Pixels:

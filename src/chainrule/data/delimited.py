@@ -14,7 +14,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -45,7 +45,8 @@ class Layout:
     header: bool
     encoding: str
     decimal_comma: bool
-    plain: bool  # Polars can read it
+    plain: bool = True  # Polars can read it
+    skip: int = 0  # non-empty lines above the table
     types: tuple[str, ...]  # "whole", "number" or "text" of each column, from the first rows
     notes: tuple[str, ...] = ()
 
@@ -100,13 +101,17 @@ def sniff(path: Path, names: Collection[str] = (), headless: bool = False) -> La
     if not rows or (not certain and not _convincing(rows, delimiter)):
         return None
     columns = Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
+    rows, skip = _without_preamble(rows, columns)
     first = [cell.strip() for cell in rows[0]]
     body = [[cell.strip() for cell in row] for row in rows[1:] if len(row) == columns]
     commas = delimiter != "," and _decimal_commas(body or [first])
     header = not headless and (
         not set(names).isdisjoint(first) or _short_header(rows) or is_header(first, body, commas)
     )
-    return _layout(first, body, delimiter, encoding, header, commas, plain=not NOT_PLAIN.search(text))
+    plain = not skip and delimiter != " " and text[0] not in "\r\n" and not NOT_PLAIN.search(text)
+    layout = _layout(first, body, delimiter, encoding, header, commas)
+    notes = (f"the first {skip} lines are no part of the table and were passed over",) if skip else ()
+    return replace(layout, plain=plain, skip=skip, notes=(*notes, *layout.notes))
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -165,13 +170,21 @@ def _convincing(rows: list[list[str]], delimiter: str) -> bool:
     return len(rows) >= 3 and fields >= 2 and share >= 0.95 and short and (delimiter in "\t;|" or numbers >= 0.2)
 
 
+def _without_preamble(rows: list[list[str]], columns: int) -> tuple[list[list[str]], int]:
+    """The rows from the first that is wide enough to be the table's, and how many stood above it."""
+    skip = int(rows[0][0].startswith("sep="))  # Excel's hint
+    while skip < len(rows) and len(rows[skip]) < columns - (skip == 0 and columns > 2):
+        skip += 1
+    return rows[skip:], skip
+
+
 def _short_header(rows: list[list[str]]) -> bool:
     """Whether the first row has one field less than all others, as R writes row names."""
     return len(rows) > 2 and {len(row) for row in rows[1:]} == {len(rows[0]) + 1}
 
 
 def _layout(
-    first: list[str], body: list[list[str]], delimiter: str, encoding: str, header: bool, commas: bool, plain: bool
+    first: list[str], body: list[list[str]], delimiter: str, encoding: str, header: bool, commas: bool
 ) -> Layout:
     columns = len(body[0]) if body else len(first)
     notes: list[str] = []
@@ -188,8 +201,8 @@ def _layout(
     if commas:
         notes.append("',' was read as the decimal sign")
     return Layout(
-        delimiter=delimiter, columns=columns, names=names, header=header, encoding=encoding, decimal_comma=commas,
-        plain=plain and delimiter != " ", types=types, notes=tuple(notes),
+        delimiter=delimiter, columns=columns, names=names, header=header, encoding=encoding,
+        decimal_comma=commas, types=types, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -284,10 +297,10 @@ def _read_polars(path: Path, layout: Layout, texts: Set[str]) -> pl.DataFrame | 
                 skip_rows=int(layout.header), new_columns=list(layout.names), schema_overrides=types,
                 null_values=list(MISSING), decimal_comma=layout.decimal_comma, infer_schema=False,
             )  # fmt: skip
-        except (pl.exceptions.ComputeError, pl.exceptions.ShapeError):
-            continue
         except pl.exceptions.NoDataError:
             return pl.DataFrame(schema=list(layout.names))
+        except pl.exceptions.PolarsError:
+            continue
     return None
 
 
@@ -323,7 +336,7 @@ def _may_have_short_rows(path: Path, layout: Layout, frame: pl.DataFrame) -> boo
 def _body(lines: io.TextIOBase, layout: Layout) -> Iterator[list[str]]:
     """The rows below the header; an empty list for an empty line."""
     rows = _split(lines, layout.delimiter)
-    if layout.header:
+    for _ in range(layout.skip + layout.header):
         while not next(rows):
             pass
     return rows

@@ -193,6 +193,11 @@ def mismatches(records: GateRecords, schema: GateSchema) -> list[Finding]:
     return []
 
 
+def target_of(records: GateRecords) -> str:
+    """"": nothing else is read by a target's name."""
+    return ""
+
+
 def columns(records: GateRecords, schema: GateSchema) -> dict[str, NDArray[Any]]:
     """Nothing to hide a target in."""
     return {}
@@ -207,6 +212,11 @@ def sizes(schema: GateSchema, takes: str) -> dict[str, Any]:
     """{"in_features": 2}."""
     _require_vector(takes)
     return {"in_features": len(schema.inputs)}
+
+
+def input_names(schema: GateSchema, takes: str) -> list[str]:
+    """x_1 and x_2."""
+    return list(schema.inputs)
 
 
 class GateFront(nn.Module):

@@ -40,6 +40,7 @@ NAME = "image"
 AUGMENT = AugmentConfig
 LINEAR_PX = 16  # side of what the linear baseline sees
 SMALL_PX = 64  # images of one size up to this are taken as they are
+SMALLEST_PX, LARGEST_PX = 8, 4096  # what data.image_size may ask for
 DEFAULT_PX = 128  # the longer side that larger images are brought to
 STATISTICS_IMAGES = 2_000
 
@@ -277,9 +278,13 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
     """Classes or number, image size, channels, and mean and spread per channel, from the train split.
 
     Raises:
-        InputError: no labels, one class only, or labels the task cannot be done on.
+        InputError: no labels, one class only, labels the task cannot be done on, or an absurd size.
     """
     target, reason = _target(train, options.task)
+    if options.image_size and not SMALLEST_PX <= options.image_size <= LARGEST_PX:
+        raise InputError(
+            f"data.image_size is {options.image_size}; expected {SMALLEST_PX} to {LARGEST_PX} pixels, or 0"
+        )
     size_px, size_reason = find_size([image.shape[:2] for image in train.images], options.image_size)
     channels = max(image.shape[2] for image in train.images)
     mean, std = _statistics(train.images, channels)
@@ -299,8 +304,8 @@ def _target(train: ImageRecords, task: str) -> tuple[Target, str]:
     names = class_names(labels)
     if len(set(names.tolist())) == 1:
         raise InputError(
-            f"all {len(train)} images are of one class, {str(names[0])!r}; at least two are needed, one folder per class "
-            f"or one value per label"
+            f"all {len(train)} images are of one class, {str(names[0])!r}; at least two are needed: one folder, or "
+            f"one value of the label, per class"
         )
     return infer_target(labels, train.store.label_name, task or ("classify" if _are_class_numbers(labels) else ""))
 
@@ -429,6 +434,11 @@ def sizes(schema: ImageSchema, takes: str) -> dict[str, Any]:
     return {"in_channels": schema.channels, "image_size": (H, W)}
 
 
+def input_names(schema: ImageSchema, takes: str) -> list[str]:
+    """Pixels have no names."""
+    return []
+
+
 def front(schema: ImageSchema, takes: str) -> ImageFront:
     """The module from uint8 pixels to what the network takes: "image" or "vector"."""
     _check_takes(takes)
@@ -457,6 +467,11 @@ def show(records: ImageRecords, row: int) -> Shown:
 def mismatches(records: ImageRecords, schema: ImageSchema) -> list[Finding]:
     """Images of any size and colour are brought to the schema's."""
     return []
+
+
+def target_of(records: ImageRecords) -> str:
+    """"": nothing else is read by a target's name."""
+    return ""
 
 
 def columns(records: ImageRecords, schema: ImageSchema) -> dict[str, NDArray[Any]]:

@@ -34,7 +34,7 @@ class AugmentConfig:
 
 
 def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> Batch:
-    """The batch with its uint8 images (B, C, H, W) changed; the same draws give the same images on any device."""
+    """The batch with its uint8 images (B, C, H, W) changed on their device, by draws from ``generator`` only."""
     image = batch.inputs[0]
     draws = torch.rand((len(batch), 7), generator=generator, device=generator.device).to(image.device)
     flip = config.flip == "yes" or (config.flip == "auto" and image.shape[1] == 3)

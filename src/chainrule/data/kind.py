@@ -64,6 +64,9 @@ class DataKind(Protocol):
             InputError: the source is broken; names the file, the row and the fix.
         """
 
+    def target_of(self, records: Any) -> str:
+        """The ``options.target`` that these records were read with or that was found; "" where a kind names none."""
+
     def read_inputs(self, inputs: Sequence[Any], schema: Any) -> Records:
         """Records for prediction: paths, frames or arrays matched to the schema by name; a target is not needed."""
 
@@ -90,6 +93,9 @@ class DataKind(Protocol):
 
     def sizes(self, schema: Any, takes: str) -> dict[str, Any]:
         """The model-config fields that the data decides (in_features, in_channels, ...), for a model that takes this."""
+
+    def input_names(self, schema: Any, takes: str) -> list[str]:
+        """A name for each feature the front gives; empty where features have none (pixels)."""
 
     def front(self, schema: Any, takes: str) -> nn.Module:
         """The module saved with the network: called with a batch's inputs, gives the tuple the network is called with."""

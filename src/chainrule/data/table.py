@@ -27,8 +27,9 @@ from chainrule.data.table_schema import TableSchema, learn_schema, load_schema
 from chainrule.errors import InputError, nearest
 
 __all__ = [
-    "AUGMENT", "NAME", "TableRecords", "TableSchema", "augment", "classical", "columns", "encode", "findings", "front", "input_names", "learn_schema",
-    "load_schema", "mismatches", "read", "read_inputs", "recognises", "show", "sizes",
+    "AUGMENT", "NAME", "TableRecords", "TableSchema", "augment", "classical", "columns", "encode", "findings", "front",
+    "input_names", "learn_schema", "load_schema", "mismatches", "read", "read_inputs", "recognises", "show", "sizes",
+    "target_of",
 ]  # fmt: skip
 
 NAME = "table"
@@ -112,8 +113,10 @@ def _class_indices(records: TableRecords, target: ClassTarget) -> tuple[NDArray[
 def findings(records: TableRecords) -> list[Finding]:
     """What is wrong inside the records: missing, not finite, constant, identifier, heavy tails, many categories."""
     found = list(records.notes)
-    for name in records.frame.columns:
-        if name not in (records.target, records.group):
+    names = [name for name in records.frame.columns if name not in (records.target, records.group)]
+    alone = all(records.kind(name)[1] for name in names)  # then row numbers are learned from
+    for name in names:
+        if not (alone and records.kind(name)[0] == "identifier" and records.frame[name].dtype.is_integer()):
             found += _column_findings(records, name)
     return found
 
@@ -238,6 +241,11 @@ def show(records: TableRecords, row: int) -> Shown:
     """One row, every cell as text."""
     cells = records.frame.row(int(records.rows[row]), named=True)
     return Shown(values={name: cell_text(value) for name, value in cells.items()})
+
+
+def target_of(records: TableRecords) -> str:
+    """The target column's name."""
+    return records.target
 
 
 def columns(records: TableRecords, schema: TableSchema) -> dict[str, NDArray[Any]]:

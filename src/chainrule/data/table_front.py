@@ -23,11 +23,11 @@ def _row(values: Sequence[float]) -> Tensor:
 class VectorFront(nn.Module):
     """One vector per row: standardised numbers, missing flags, one-hot categories.
 
-    A missing number becomes the train split's median; where the train split had any missing, a 0/1 flag follows.
+    A column that was seen missing gets the train split's median there, and a 0/1 flag; any other gets the mean.
     Categories beyond the 64 most frequent of a column share one input with unseen ones.
     """
 
-    center: Tensor
+    bias: Tensor
     scale: Tensor
     fill: Tensor
     flagged: Tensor
@@ -37,9 +37,10 @@ class VectorFront(nn.Module):
     def __init__(self, numbers: Sequence[NumberColumn], categories: Sequence[CategoryColumn]) -> None:
         super().__init__()
         scales = [1 / n.std if n.std > 0 else 0.0 for n in numbers]
-        self.register_buffer("center", _row([n.median - n.offset for n in numbers]))
+        pairs = list(zip(numbers, scales, strict=True))
+        self.register_buffer("bias", _row([(n.offset - (n.median if n.missing else n.mean)) * s for n, s in pairs]))
         self.register_buffer("scale", _row(scales))
-        self.register_buffer("fill", _row([(n.median - n.mean) * s for n, s in zip(numbers, scales, strict=True)]))
+        self.register_buffer("fill", _row([(n.median - n.mean) * s * n.missing for n, s in pairs]))
         self.register_buffer("flagged", torch.tensor([i for i, n in enumerate(numbers) if n.missing], dtype=torch.long))
         starts: list[int] = []
         places: list[int] = []  # of each code: where its 1 goes, -1 nowhere
@@ -61,9 +62,10 @@ class VectorFront(nn.Module):
 
     def forward(self, numbers: Float[Tensor, "B F"], codes: Int[Tensor, "B G"]) -> tuple[Float[Tensor, "B in"]]:
         """The vector, in a tuple, as the network is called with it."""
-        z = ((numbers - self.center) * self.scale).nan_to_num_(0.0).add_(self.fill)
+        z = torch.addcmul(self.bias, numbers, self.scale).nan_to_num_(0.0)
         parts = [z]
         if self.has_flags:
+            z.add_(self.fill)
             parts.append(numbers.index_select(1, self.flagged).isnan().to(z.dtype))
         if self.has_categories:
             places = self.places[codes.long() + self.starts]
@@ -113,7 +115,8 @@ class ColumnsFront(nn.Module):
         """Scaled numbers, their encoding and the codes; missing numbers are 0 in both. Training hides a few codes."""
         z = ((numbers - self.center) * self.scale).nan_to_num_(0.0)
         z = z / torch.hypot(z / 3, z.new_ones(()))
-        encoded = ((numbers.unsqueeze(-1) - self.lower) * self.slope).nan_to_num_(0.0).clamp_(0, 1)
+        known = numbers.nan_to_num(torch.finfo(numbers.dtype).min)  # below every bin, so that its encoding is 0
+        encoded = (known.unsqueeze(-1) - self.lower).mul_(self.slope).clamp_(0, 1)
         codes = codes.long()
         if self.training and self.has_categories:
             codes = codes * (torch.rand(codes.shape, device=codes.device) >= UNSEEN_SHARE)

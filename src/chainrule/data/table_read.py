@@ -17,7 +17,7 @@ from chainrule.data.kind import Finding
 from chainrule.data.sources import Source
 from chainrule.data.table_records import TableRecords
 from chainrule.data.table_schema import TableSchema
-from chainrule.errors import InputError, nearest
+from chainrule.errors import InputError, MissingTargetError, nearest
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "outcome", "response")
 PARQUET = {".parquet", ".pq"}
@@ -170,7 +170,7 @@ def _choose_target(names: tuple[str, ...], wanted: str, header: bool, source: st
             return names[place], ""
         same = [name for name in names if name.lower() == wanted.lower()]
         hint = f"did you mean {same[0]!r}?" if same else nearest(wanted, names)
-        raise InputError(f"{source} has no column {wanted!r} for the target; {hint}")
+        raise MissingTargetError(f"{source} has no column {wanted!r} for the target; {hint}")
     if len(names) < 2:
         raise InputError(f"{source} has one column only, {names[0]!r}; expected a target and at least one other column")
     usual = [name for name in names if name.strip().lower() in TARGET_NAMES]
@@ -275,17 +275,17 @@ def read_inputs(inputs: Any, schema: TableSchema) -> TableRecords:
 
 
 def _items(inputs: Any) -> list[Any]:
-    if isinstance(inputs, str | Path | Mapping) or not isinstance(inputs, Sequence):
+    """The inputs one by one: each a path, a frame, a dict of columns, a list of row dicts, or an array."""
+    if isinstance(inputs, Mapping):
+        inputs = [inputs]
+    if isinstance(inputs, str | Path) or not isinstance(inputs, Sequence):
         return [inputs]
-    if all(isinstance(item, str | Path) or hasattr(item, "columns") for item in inputs):
-        return list(inputs)
-    if all(isinstance(item, Mapping) for item in inputs):
-        single = all(
-            not isinstance(v, Sequence | np.ndarray) or isinstance(v, str) for item in inputs for v in item.values()
-        )
-        return [list(inputs)] if single else list(inputs)
-    whole = all(hasattr(item, "ndim") and item.ndim == 2 for item in inputs)
-    return list(inputs) if whole else [inputs]
+    if inputs and all(isinstance(item, Mapping) for item in inputs):
+        values = [value for item in inputs for value in item.values()]
+        are_rows = all(isinstance(value, str) or not hasattr(value, "__len__") for value in values)
+        return [list(inputs)] if are_rows else list(inputs)
+    apart = all(isinstance(item, str | Path) or len(getattr(item, "shape", ())) == 2 for item in inputs)
+    return list(inputs) if apart else [inputs]
 
 
 def _read_input(item: Any, schema: TableSchema) -> tuple[pl.DataFrame, list[Finding], str]:

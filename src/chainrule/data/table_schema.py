@@ -64,6 +64,9 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
         if reason:
             left_out.append(LeftOut(name=name, reason=reason))
     if not numbers and not categories:
+        numbers = _row_numbers(train, left_out)
+        left_out = [c for c in left_out if c.name not in {n.name for n in numbers}]
+    if not numbers and not categories:
         reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in left_out[:10])
         raise InputError(f"no column is left to learn from ({reasons or 'there is none beside the target'})")
     labels = train.labels
@@ -72,6 +75,14 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
         names=train.names, header=train.header, rows=len(train), numbers=tuple(numbers), categories=tuple(categories),
         left_out=tuple(left_out), target=target, target_reason=why,
     )  # fmt: skip
+
+
+def _row_numbers(train: TableRecords, left_out: list[LeftOut]) -> list[NumberColumn]:
+    """Columns that look like row numbers, used where nothing else is left, as in a table of x = 1, 2, 3, ... and y."""
+    names = [c.name for c in left_out if c.name in train.frame.columns and c.name not in (train.group, train.time)]
+    columns = {name: train.column(name) for name in names}
+    alike = [name for name, series in columns.items() if series.dtype.is_integer() and kind_of(series)[0] != "constant"]
+    return [number_column(name, name, numbers_of(columns[name], "")) for name in alike]
 
 
 def _learn_column(train: TableRecords, name: str) -> tuple[list[NumberColumn | CategoryColumn], str]:

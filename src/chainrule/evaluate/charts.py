@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 WIDTH, HEIGHT = 560, 320
-LEFT, RIGHT, TOP, BOTTOM = 68, 16, 40, 48
+LEFT, RIGHT, TOP, BOTTOM = 84, 16, 40, 48
 MOST_POINTS = 400  # of one line; more are averaged in equal parts
 MOST_DOTS = 1000  # of a scatter plot; more are thinned evenly
 MOST_CLASSES = 30  # of a confusion matrix; of more, the ones with the most mistakes
@@ -331,7 +331,11 @@ def _text(x: float, y: float, words: str, anchor: str, more: str = "") -> str:
 
 
 def _short(words: str, most: int) -> str:
-    return words if len(words) <= most else words[: max(most - 1, 1)] + "…"
+    """At most this many letters, cut in the middle: names that are numbered differ at their end."""
+    if len(words) <= most:
+        return words
+    head = (most - 1) // 2
+    return words[:head] + "…" + words[len(words) - max(most - 1 - head, 1) :]
 
 
 def _colour(index: int) -> str:

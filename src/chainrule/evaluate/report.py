@@ -277,7 +277,7 @@ def _limits(report: ReportData) -> list[str]:
     if "valid" in report.scores:
         limits.append("The validation scores are a little too good: they chose the best weights and any threshold.")
     if report.baselines:
-        limits.append("The baselines are not tuned; a tuned one would score higher.")
+        limits.append("The baselines are not tuned; a tuned one could score higher.")
     return limits
 
 

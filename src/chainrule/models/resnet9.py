@@ -2,7 +2,7 @@
 
 Source: D. Page 2018, "How to train your ResNet", part 4 (github.com/davidcpage/cifar10-fast, dawn.py).
 Reference: a plain functional version written from the source, compared in tests/parity/test_resnet.py.
-Differs: half the source's channels by default, for processors; the pool comes before the batch norm (as in Jordan 2024,
+Differs: a quarter of the source's channels by default, for processors; the pool comes before the batch norm (as in Jordan 2024,
     arXiv:2404.00498), which then has a quarter of the work; pools keep the border of odd maps, so that images of any
     size pass; the classifier has a bias.
 """

@@ -35,9 +35,9 @@ class TabMConfig:
     num_bins: int  # of the number with most bins
     cardinalities: tuple[int, ...]  # codes of each category, unseen (0) and missing (1) included
     num_classes: int  # 1: the answer is a number
-    members: int = 16
+    members: int = 8
     width: int = 256
-    num_layers: int = 3
+    num_layers: int = 2
     number_size: int = 12  # embedding size of a number
     category_size: int = 16  # largest embedding size of a category; one with few codes gets less
     dropout: float = 0.0
@@ -171,6 +171,31 @@ def uniform(inputs: int, *parameters: Tensor) -> None:
     """Fill with uniform draws within 1 / sqrt(inputs)."""
     for parameter in parameters:
         nn.init.uniform_(parameter, -(inputs**-0.5), inputs**-0.5)
+
+
+def training_settings(rows: int, num_columns: int) -> dict[str, str | int | float]:
+    """The settings to start from for so many train rows and input columns, by their dotted names.
+
+    Tuned on seven public tables (docs/models/tabm.md): small tables get a small network, many short epochs and a lower
+    learning rate; a row of a large table is visited less often, the more rows there are.
+    """
+    small = rows < 4_000
+    epochs = min(max(round(2_800 / math.sqrt(max(rows, 1))), 2), 40)
+    batch_size = 2 ** math.floor(math.log2(min(max(rows // 80, 32), 256)))
+    return {
+        "optimizer.name": "adamw",
+        "optimizer.learning_rate": 3e-3 if small else 8e-3,
+        "optimizer.weight_decay": 0.03,
+        "schedule.name": "cosine",
+        "schedule.warmup": 0.02,
+        "train.batch_size": batch_size,
+        "train.epochs": epochs,
+        "train.patience": max(round(0.4 * epochs), 3),
+        "train.average": 0.99,
+        "train.max_grad_norm": 1.0,
+        "model.width": 128 if small else 256,
+        "model.number_size": min(max(400 // max(num_columns, 1), 2), 12),
+    }
 
 
 REFERENCE_NAMES = {  # the reference's names -> ours; {} is the number of a layer

@@ -109,6 +109,10 @@ class Classify:
         positive = probabilities[:, self.positive] >= self.target.threshold
         return torch.where(positive, self.positive, 1 - self.positive)
 
+    def learned_targets(self, targets: Tensor) -> Tensor:
+        """Class indices, as they are."""
+        return targets
+
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """Columns "prediction" (the class's name), "probability" (its share) and one share for each class."""
         probabilities = self.probabilities(network, batch).cpu()

@@ -53,8 +53,7 @@ class Regress:
     def loss(self, network: nn.Module, batch: Batch, at: At) -> Loss:
         """Summed squared error in standard units."""
         assert batch.targets is not None
-        standard = (batch.targets - self.target.mean) / self.target.std
-        return (Term("loss", squared_error_sum(network(*batch.inputs), standard)),)
+        return (Term("loss", squared_error_sum(network(*batch.inputs), self.learned_targets(batch.targets))),)
 
     def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Predictions and, where known, targets, in original units."""
@@ -73,6 +72,10 @@ class Regress:
     def scorer(self, rows: Rows) -> Scorer:
         """The scores as a function of weights per row."""
         return regression_scorer(rows["predictions"], rows["targets"])
+
+    def learned_targets(self, targets: Tensor) -> Tensor:
+        """(target - mean) / std of the train split."""
+        return (targets - self.target.mean) / self.target.std
 
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """Column "prediction" in the target's units."""

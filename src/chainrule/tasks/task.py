@@ -70,6 +70,9 @@ class Task(Protocol):
     def scorer(self, rows: Rows) -> Callable[[Any], dict[str, Any]]:
         """The same metrics as a function of weights per row, so that bootstrap draws need no resampling."""
 
+    def learned_targets(self, targets: Tensor) -> Tensor:
+        """Targets as the loss compares them: class indices, or numbers in standard units."""
+
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """The answers, one per row and column name."""
 

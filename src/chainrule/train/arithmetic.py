@@ -59,7 +59,10 @@ def find_device(name: str) -> torch.device:
 
 
 def available_threads() -> int:
-    """CPU cores this process may use: its affinity, and the container's quota where one is set."""
+    """CPU cores this process may use: OMP_NUM_THREADS, or its affinity and the container's quota where one is set."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, _quota() or cores))
 

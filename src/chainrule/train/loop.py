@@ -66,14 +66,16 @@ def train(
             started = time.perf_counter()
             step, notes = state.step, list[str]()
             batch = batches.at(step)
+            batched = time.perf_counter()
             at = At(step, steps, batches.seeded(step))
             learning_rate = state.learning_scale * schedule(step, steps, plan.optimizer.learning_rate, warmup)
             loss = _backward(task, batch, at, state, arithmetic, notes)
+            derived = time.perf_counter()
             norm = gradients_of(state.optimizer, config.max_grad_norm)
             if not state.apply(loss, norm, learning_rate):
                 _refuse(task, batch, at, state, config, learning_rate)
                 continue
-            state.seconds += time.perf_counter() - started
+            state.count(started, batched, derived, time.perf_counter())
             epoch = step // batches.per_epoch + 1
             report = Report(state.step, steps, epoch, config.epochs, len(batch), learning_rate, loss, norm, notes=notes)
             if arithmetic.device.type != "cpu" and state.step % CHECK_EVERY == 0:

@@ -106,6 +106,10 @@ class Run:
         """A JSON file of the run, replaced as a whole."""
         replace_text(self.path / name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 
+    def write_text(self, name: str, text: str) -> None:
+        """A text file of the run, replaced as a whole."""
+        replace_text(self.path / name, text)
+
     def read(self, name: str) -> Any:
         """A JSON file of the run.
 

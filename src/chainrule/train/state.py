@@ -15,6 +15,12 @@ from chainrule.train.optimizer import Optimizer, OptimizerConfig
 from chainrule.train.run import Run
 
 
+COUNTERS = (
+    "best_step", "best_value", "stale", "refused", "learning_scale", "micro_batch", "seconds", "batch_seconds",
+    "update_seconds", "valid_seconds",
+)  # fmt: skip
+
+
 class TrainState:
     """Weights, moments, averages and counters of one training."""
 
@@ -32,7 +38,9 @@ class TrainState:
         self.refused = 0  # non-finite steps that were not applied
         self.learning_scale = 1.0  # halved by each refused step where retries are allowed
         self.micro_batch = config.micro_batch
-        self.seconds = 0.0  # the loop alone
+        self.seconds = 0.0  # the loop alone, of which
+        self.batch_seconds = 0.0  # ... went into making batches
+        self.update_seconds = 0.0  # ... and into updating the weights
         self.valid_seconds = 0.0
         device = next(network.parameters()).device
         self.first_bad = torch.full((), math.inf, device=device)  # first refused step not yet read from the device
@@ -55,6 +63,12 @@ class TrainState:
         self.step += 1
         self.average.update(self.step)
         return True
+
+    def count(self, started: float, batched: float, derived: float, updated: float) -> None:
+        """Take in when a step began, had its batch, had its gradients and had its update."""
+        self.seconds += updated - started
+        self.batch_seconds += batched - started
+        self.update_seconds += updated - derived
 
     def refused_step(self) -> int | None:
         """The first step that an accelerator refused since this was last asked; waits for the device."""
@@ -81,10 +95,9 @@ class TrainState:
         tensors = {"model": self.network.state_dict(), "optimizer": self.optimizer.state()}
         tensors |= {"average": self.average.state()} if self.average.decay else {}
         tensors |= {"best": self.best} if self.best else {}
-        counters = ("best_step", "best_value", "stale", "refused", "learning_scale", "micro_batch")
-        state: dict[str, Any] = {name: getattr(self, name) for name in counters}
+        state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
         state["best_value"] = None if math.isnan(self.best_value) else self.best_value
-        run.save(self.step, tensors, state | {"seconds": self.seconds, "valid_seconds": self.valid_seconds})
+        run.save(self.step, tensors, state)
         if self.best and self.best_unsaved:
             run.save_best(self.best)
             self.best_unsaved = False
@@ -106,6 +119,6 @@ class TrainState:
         state = dict(checkpoint.state)
         state["best_value"] = math.nan if state["best_value"] is None else state["best_value"]
         for name, value in state.items():
-            assert hasattr(self, name), f"the checkpoint holds an unknown counter {name!r}"
+            assert name in COUNTERS, f"the checkpoint holds an unknown counter {name!r}"
             setattr(self, name, value)
         run.forget_after(self.step)

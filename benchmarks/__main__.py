@@ -1,0 +1,20 @@
+"""Speed beside peers, each comparison as a ratio within one run. Idle machine only: ``make bench``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import loop_overhead, mlp_step, start_up, table_scale
+
+PARTS = {"start_up": start_up, "loop_overhead": loop_overhead, "mlp_step": mlp_step, "table_scale": table_scale}
+
+
+def main(names: list[str]) -> None:
+    """Run the named parts, or all of them."""
+    for name in names or list(PARTS):
+        print(f"## {name}", flush=True)
+        PARTS[name].main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

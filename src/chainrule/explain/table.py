@@ -1,0 +1,115 @@
+"""Explain a network on a table: what its score needs, what each answer leans on, and whether to believe that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from chainrule.data.samples import Batch, Samples
+from chainrule.explain.bars import bars_text
+from chainrule.explain.columns import owners_of, places_of
+from chainrule.explain.gradients import ColumnAttribution, attribute_columns, typical_row
+from chainrule.explain.importance import Importance, permutation_importance
+from chainrule.explain.sanity import Sanity, sanity_check
+from chainrule.nn.fronted import Fronted
+from chainrule.tasks.task import At, Task
+
+IMPORTANCE_ROWS = 2000
+GRADIENT_ROWS = 64  # rows that integrated gradients are averaged over
+SANITY_STEPS = 32  # integration steps where only ranks are compared
+TYPICAL_ROWS = 5000
+
+
+@dataclass(frozen=True)
+class TableExplanation:
+    """Importance of each column for the score, mean size of its attribution, and the sanity check of the latter."""
+
+    importance: Importance
+    attribution: ColumnAttribution
+    sanity: Sanity
+    rows: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        importance = zip(self.importance.names, self.importance.mean, self.importance.low, self.importance.high, strict=True)
+        sizes = self.attribution.mean_size()
+        return {
+            "rows": self.rows,
+            "permutation_importance": [
+                {"column": name, "loss_rise": float(mean), "low": float(low), "high": float(high)}
+                for name, mean, low, high in importance
+            ],
+            "integrated_gradients": dict(zip(self.attribution.names, sizes, strict=True)),
+            "complete": self.attribution.complete,
+            "sanity": {**asdict(self.sanity), "passed": self.sanity.passed},
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        found = self.importance
+        ranges = list(zip(found.low, found.high, strict=True))
+        complete = "sums meet the difference of outputs" if self.attribution.complete else "sums miss the difference"
+        return "\n".join([
+            f"Permutation importance: rise of the loss when a column is shuffled ({self.rows} rows, {found.repeats} times)",
+            bars_text(found.names, list(found.mean), ranges),
+            "",
+            f"Integrated gradients: mean size of each column's share in the answer ({complete})",
+            bars_text(self.attribution.names, self.attribution.mean_size()),
+            "",
+            f"Sanity check: {self.sanity.text()}",
+        ])  # fmt: skip
+
+
+def explain_table(
+    module: Fronted, task: Task, schema: Any, takes: str, samples: Samples, train: Samples, seed: int = 0
+) -> TableExplanation:
+    """Explain ``module`` on labelled ``samples``; the typical row that answers are compared with comes from ``train``.
+
+    Raises:
+        InputError: Captum is not installed.
+    """
+    module.eval()
+    rows = samples.batch(_spread(len(samples), IMPORTANCE_ROWS))
+    at = At(0, 1, torch.Generator())
+
+    def loss(inputs: tuple[Tensor, ...]) -> float:
+        batch = Batch(inputs, rows.targets, rows.ids)
+        with torch.inference_mode():
+            terms = task.loss(module, batch, at)
+        counts = task.counts(batch)
+        return float(sum(term.weight * term.total / counts[term.name] for term in terms))
+
+    importance = permutation_importance(loss, rows.inputs, places_of(schema), seed)
+    few = samples.batch(_spread(len(samples), GRADIENT_ROWS))
+    typical = typical_row(train.batch(_spread(len(train), TYPICAL_ROWS)).inputs)
+    owners = owners_of(schema, takes)
+    answered = _answered(module, few.inputs)
+    attribution = _attributed(module, few.inputs, typical, owners, answered)
+
+    def again(network: nn.Module) -> Tensor:
+        assert isinstance(network, Fronted)
+        return _attributed(network, few.inputs, typical, owners, answered, SANITY_STEPS).values
+
+    return TableExplanation(importance, attribution, sanity_check(module, again, seed, redraws=3), len(rows))
+
+
+def _attributed(
+    module: Fronted, inputs: tuple[Tensor, ...], typical: tuple[Tensor, ...], owners: Sequence[Sequence[str]],
+    target: Tensor, most_steps: int = 256,
+) -> ColumnAttribution:  # fmt: skip
+    return attribute_columns(module.front, module.network, inputs, typical, owners, target, most_steps)
+
+
+def _answered(module: Fronted, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The output of each row that its answer comes from: the largest logit; the only one where there is one."""
+    with torch.no_grad():
+        return module(*inputs).argmax(dim=-1)
+
+
+def _spread(length: int, most: int) -> Tensor:
+    """Up to ``most`` rows, evenly over all."""
+    return torch.linspace(0, length - 1, min(length, most)).round().long()

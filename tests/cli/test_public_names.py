@@ -1,0 +1,56 @@
+"""What people type and import is frozen: these lists only grow."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+import chainrule
+from chainrule.cli import app
+from chainrule.models.catalog import CATALOG
+from chainrule.recipe import FIXED
+
+VERBS = {
+    "fit": "source target task model epochs batch_size lr seed valid test group folds weights time_limit device "
+    "precision out recipe settings as_json debug",
+    "look": "source target task settings as_json debug",
+    "resume": "run epochs accept_data_change settings as_json debug",
+    "evaluate": "run source as_json debug",
+    "predict": "run inputs out as_json debug",
+    "explain": "run source as_json debug",
+    "trace": "source target model lr symbols out settings as_json debug",
+    "models": "name as_json debug",
+    "datasets": "name as_json debug",
+}
+NAMES = "InputError NonFiniteError TrainedRun create_model datasets fit load load_model look models resume trace"
+EVERYDAY = (
+    "data.split_seed optimizer.name optimizer.learning_rate optimizer.weight_decay schedule.name schedule.warmup "
+    "train.epochs train.steps train.batch_size train.micro_batch train.seed train.precision train.compile "
+    "train.save_every train.eval_every train.patience train.average"
+)
+MODELS = (
+    "perceptron mlp tabm resnet9 resnet20 resnet32 resnet44 resnet56 resnet110 resnet18 resnet34 resnet50 resnet101 "
+    "resnet152"
+)
+
+
+def test_verbs_and_their_options_stay() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    for verb, options in VERBS.items():
+        assert set(options.split()) <= {parameter.name for parameter in commands[verb].params}, verb
+
+
+def test_public_names_stay() -> None:
+    assert set(NAMES.split()) <= set(chainrule.__all__)
+    for name in chainrule.__all__:
+        assert getattr(chainrule, name) is not None
+
+
+def test_everyday_settings_stay() -> None:
+    known = {f"{part}.{field.name}" for part, config in FIXED.items() for field in dataclasses.fields(config)}
+    assert set(EVERYDAY.split()) <= known
+
+
+def test_models_stay() -> None:
+    assert set(MODELS.split()) <= set(CATALOG)
