@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -361,16 +362,16 @@ def seconds(text: float | str) -> float:
 def _train(training: Training, watch: Watch | None, say: Tell) -> TrainedRun:
     """The for-loop around the loop: show, then score; a signal stops it with everything saved."""
     run = training.run
-    with stoppable(run):
-        for report in training:
-            if watch is not None:
-                watch(report)
-    for note in run.notes:
-        say(note)
-    if run.stop_signal:
-        run.close()
-        raise Stopped(f"stopped and saved; continue with: chainrule resume {run.path}", run.stop_signal)
-    training.finish()
+    with closing(run):
+        with stoppable(run):
+            for report in training:
+                if watch is not None:
+                    watch(report)
+        for note in run.notes:
+            say(note)
+        if run.stop_signal:
+            raise Stopped(f"stopped and saved; continue with: chainrule resume {run.path}", run.stop_signal)
+        training.finish()
     return TrainedRun(run.path)
 
 

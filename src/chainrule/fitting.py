@@ -7,6 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import nn
 
 from chainrule.data.config import DataConfig
+from chainrule.data.samples import Samples
 from chainrule.errors import InputError
 from chainrule.prepare import Prepared, describe_target, prepare
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, load_recipe, part_of
@@ -40,25 +42,21 @@ HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these le
 class Training:
     """One run in the making: a for-loop over it trains, ``finish`` scores it and writes what is left to write."""
 
-    def __init__(self, run: Run, prepared: Prepared, session: Session) -> None:
-        self.run, self.prepared, self.session = run, prepared, session
+    def __init__(
+        self, run: Run, prepared: Prepared, session: Session, samples: dict[str, Samples], notes: list[str]
+    ) -> None:
+        self.run, self.prepared, self.session, self.samples = run, prepared, session, samples
+        self.notes = notes  # what a person must hear before the first step
         self.began = time.perf_counter()
-        self.samples = {name: session.encode(records) for name, records in prepared.parts.items()}
-        self.notes: list[str] = []  # what a person must hear before the first step
 
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
         return self.session.recipe
 
-    def plan(self) -> Plan:
-        """What the loop obeys."""
-        return Plan(train=self.recipe.train, optimizer=self.recipe.optimizer, schedule=self.recipe.schedule)
-
     def per_epoch(self) -> int:
         """Iterations of one epoch."""
-        tail = smallest_tail(self.session.module)
-        return Batches(self.samples["train"], self.recipe.train, tail, self.session.arithmetic, None).per_epoch
+        return _per_epoch(self.session, self.samples["train"])
 
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
@@ -80,15 +78,14 @@ class Training:
         session = self.session
         every = max(1, self.recipe.train.steps // LOGGED_STEPS)
         data = self.samples["train"], self.samples["valid"]
-        for report in train(
-            session.task, session.module, data, self.plan(), self.run, session.arithmetic, session.augment()
-        ):
+        plan = plan_of(self.recipe)
+        for report in train(session.task, session.module, data, plan, self.run, session.arithmetic, session.augment()):
             if report.valid is not None or report.step % every == 0:
                 self.run.log(_event(report))
             yield report
 
     def finish(self) -> dict[str, Any]:
-        """Score the best weights, write metrics.json and report.html, release the run; gives the metrics."""
+        """Score the best weights, write metrics.json and report.html; gives the metrics."""
         self.session.load(self.run.load_best())
         metrics, rows = write_scores(
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
@@ -96,7 +93,6 @@ class Training:
         write_report(self.run, self.session, self.prepared, metrics, rows)
         if remark := why_not_xor(self.session):
             self.run.write("metrics.json", metrics | {"remark": remark})
-        self.run.close()
         return metrics
 
 
@@ -117,14 +113,14 @@ def start_training(
     recipe = resolve_recipe(prepared.kind, prepared.schema, name, rows, settings | found)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     notes = [session.load_foreign(weights)] if weights else []
+    samples = {part: session.encode(records) for part, records in prepared.parts.items()}
+    timings = _settle(session, samples)
     run = Run.create(out or free_folder(prepared.name))
-    training = Training(run, prepared, session)
-    training.notes = notes
-    training.session.settle(_probed(training))
     run.write("data.json", _data_record(prepared, source))
+    run.write("environment.json", _environment(session, timings))
     run.write("schema.json", asdict(prepared.schema))
-    run.write("recipe.json", training.recipe.to_json())
-    return training
+    run.write("recipe.json", session.recipe.to_json())
+    return Training(run, prepared, session, samples, notes)
 
 
 def fresh_session(source: Any, settings: Settings, model: str) -> tuple[Session, Prepared]:
@@ -149,7 +145,6 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
         InputError: the data changed, a setting may not change, another process writes.
     """
     run = Run.open(path)
-    run.lock()
     recipe, notes = _changed(load_recipe(run.read("recipe.json")), settings)
     if recipe.model_name == CUSTOM and network is None:
         raise InputError("this run trains your own module; call chainrule.resume(run, model=...) with the same module")
@@ -160,15 +155,16 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     fold = tuple(saved["fold"]) if saved["fold"] else None
     prepared = prepare(saved["source"] if source is None else source, recipe.data, schema, fold)
     _check_fingerprint(saved, prepared, recipe.data)
-    training = Training(run, prepared, Session(prepared.kind, prepared.schema, recipe, network))
-    training.notes = notes
+    session = Session(prepared.kind, prepared.schema, recipe, network)
+    samples = {part: session.encode(records) for part, records in prepared.parts.items()}
     if "train.epochs" in settings:
-        steps = recipe.train.epochs * training.per_epoch()
-        training.notes.append(f"steps: {recipe.train.steps} -> {steps}; the learning rate follows the new plan")
-        training.session.settle(replace(recipe.train, steps=steps))
+        steps = recipe.train.epochs * _per_epoch(session, samples["train"])
+        notes.append(f"steps: {recipe.train.steps} -> {steps}; the learning rate follows the new plan")
+        session.settle(replace(recipe.train, steps=steps))
+    run.lock()
     if settings:
-        run.write("recipe.json", training.recipe.to_json())
-    return training
+        run.write("recipe.json", session.recipe.to_json())
+    return Training(run, prepared, session, samples, notes)
 
 
 def cross_validate(
@@ -182,9 +178,10 @@ def cross_validate(
     scores: list[Mapping[str, float]] = []
     for number in range(k):
         training = start_training(source, settings, model, run / "folds" / str(number), fold=(number, k))
-        for _ in training:
-            pass
-        scores.append(training.finish()["test"])
+        with closing(training.run):
+            for _ in training:
+                pass
+            scores.append(training.finish()["test"])
         metric, _ = headline(training.session.task.name)
         tell(f"fold {number + 1}/{k}: {metric} {scores[-1][metric]:.4g}")
     names = [name for name in scores[0] if all(name in score for score in scores)]
@@ -210,24 +207,35 @@ def free_folder(name: str) -> Path:
     return path
 
 
-def _probed(training: Training) -> Any:
-    """The training settings with everything that was left to the machine resolved by timed steps."""
-    session = training.session
-    data = training.samples["train"], training.samples["valid"]
-    device = session.arithmetic.device
-    probed = probe(session.task, session.module, data, training.plan(), device, session.augment())
-    training.run.write(
-        "environment.json",
-        {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": f"{platform.system()} {platform.machine()}",
-            "device": str(device),
-            "threads": probed.config.threads,
-            "seconds_per_step": probed.timings,
-        },
-    )
-    return replace(probed.config, epochs=-(-probed.config.steps // training.per_epoch()))
+def plan_of(recipe: Recipe) -> Plan:
+    """What the loop obeys."""
+    return Plan(train=recipe.train, optimizer=recipe.optimizer, schedule=recipe.schedule)
+
+
+def _per_epoch(session: Session, samples: Samples) -> int:
+    tail = smallest_tail(session.module)
+    return Batches(samples, session.recipe.train, tail, session.arithmetic, None).per_epoch
+
+
+def _settle(session: Session, samples: Mapping[str, Samples]) -> dict[str, float]:
+    """Resolve by timed steps what the recipe leaves to the machine; gives what was timed."""
+    data, device = (samples["train"], samples["valid"]), session.arithmetic.device
+    probed = probe(session.task, session.module, data, plan_of(session.recipe), device, session.augment())
+    epochs = -(-probed.config.steps // _per_epoch(session, samples["train"]))
+    session.settle(replace(probed.config, epochs=epochs))
+    return probed.timings
+
+
+def _environment(session: Session, timings: Mapping[str, float]) -> dict[str, Any]:
+    """On what the run was made."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "device": str(session.arithmetic.device),
+        "threads": session.recipe.train.threads,
+        "seconds_per_step": dict(timings),
+    }
 
 
 def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:

@@ -163,9 +163,10 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         raise InputError(f"model {model!r} does not serve {task} on {kind.NAME} data; these do: {', '.join(fitting)}")
     fields = {field.name for field in dataclasses.fields(entry.config)}
     sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, entry.takes)}
+    columns = sizes.get("num_numbers", 0) + len(sizes.get("cardinalities", ()))
     sizes = {f"model.{name}": value for name, value in sizes.items() if name in fields}
     for name in settings:
         if name in sizes:
             raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
     own = {f"model.{name}": value for name, value in entry.settings.items()}
-    return build_recipe({**entry.training(rows), **own, **sizes, **settings, **fixed})
+    return build_recipe({**entry.training(rows, columns), **own, **sizes, **settings, **fixed})

@@ -202,7 +202,7 @@ def test_numbers_that_explode_leave_with_3_and_a_usable_model(flowers: Path, tmp
     out = tmp_path / "run"
     words = ["fit", str(flowers), "--target", "target", "--model", "mlp", "--out", str(out), "--lr", "1e38"]
     assert run([*words, "--set", "optimizer.name=sgd", *SHORT]) == 3
-    assert (out / "checkpoints").is_dir()
+    assert run(["predict", str(out), str(flowers)]) == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

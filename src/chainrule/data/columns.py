@@ -270,9 +270,7 @@ def number_column(
     """What the train split says about a number; quantiles of long columns come from evenly spaced rows."""
     known = values[~np.isnan(values)]
     sample = known[:: max(1, len(known) // SAMPLE_ROWS)]
-    distinct = np.unique(sample)
-    if len(distinct) > MAX_BINS + 1:
-        distinct = np.unique(np.quantile(sample, np.linspace(0, 1, MAX_BINS + 1)))
+    distinct = bin_edges(sample)
     low, high = float(known.min()), float(known.max())
     edges = np.unique(np.r_[low, distinct[(distinct > low) & (distinct < high)], high])
     lower, median, upper = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
@@ -284,6 +282,25 @@ def number_column(
         offset=median if abs(median) > 1000 * spread else 0.0,
         missing=len(known) < len(values),
     )  # fmt: skip
+
+
+def bin_edges(values: NDArray[np.float64], bins: int = MAX_BINS) -> NDArray[np.float64]:
+    """Quantiles that cut values into at most ``bins`` bins, every value where there are few.
+
+    A value counts for one bin's share of the rows at most: plain quantiles of a column that is zero nearly everywhere
+    would all be zero and leave the rest in one bin.
+
+    Example:
+        >>> bin_edges(np.r_[np.zeros(990), np.arange(1.0, 11.0)], bins=4)
+        array([ 0.,  2.,  5.,  8., 10.])
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) <= bins + 1:
+        return distinct
+    weights = np.minimum(counts, len(values) / bins)
+    shares = (np.cumsum(weights) - weights[0]) / (weights.sum() - weights[0])
+    inner = distinct[np.searchsorted(shares, np.linspace(0, 1, bins + 1)[1:-1])]
+    return np.unique(np.r_[distinct[0], inner, distinct[-1]])
 
 
 def category_column(series: pl.Series) -> CategoryColumn:

@@ -194,7 +194,7 @@ def mismatches(records: GateRecords, schema: GateSchema) -> list[Finding]:
 
 
 def target_of(records: GateRecords) -> str:
-    """"": nothing else is read by a target's name."""
+    """Nothing: a truth table has one output, which is not asked for by name."""
     return ""
 
 

@@ -1,6 +1,6 @@
 """The catalog: name -> what builds it, what it takes, what it serves, where it comes from. A literal dict.
 
-``training`` gives the settings that ``fit`` starts from for a number of train rows; the user's settings replace them.
+``training`` gives the settings that ``fit`` starts from; the user's own replace them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chainrule.models.perceptron import Perceptron, PerceptronConfig
 from chainrule.models.resnet import ResNet, ResNetConfig
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
-from chainrule.models.tabm import TabM, TabMConfig
+from chainrule.models.tabm import TabM, TabMConfig, training_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,12 @@ class Entry:
     tasks: tuple[str, ...]
     paper: str
     reference: str  # the independent implementation it equals, and the test that says so
-    training: Callable[[int], Mapping[str, Any]]
+    training: Callable[[int, int], Mapping[str, Any]]  # settings to start from, by train rows and table columns
     settings: Mapping[str, Any] = field(default_factory=dict)  # config fields that make this size
     binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
 
 
-def short_training(rows: int) -> dict[str, Any]:
+def short_training(rows: int, columns: int) -> dict[str, Any]:
     """Adam on small dense networks: about 3000 steps, at least 10 epochs."""
     batch_size = 32 if rows < 2000 else 128
     per_epoch = -(-rows // batch_size)
@@ -46,18 +46,7 @@ def short_training(rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table_training(rows: int) -> dict[str, Any]:
-    """AdamW with a short warm-up and a cosine."""
-    batch_size = 32 if rows < 2000 else 128 if rows < 20_000 else 256
-    per_epoch = -(-rows // batch_size)
-    return {
-        "optimizer.name": "adamw", "optimizer.learning_rate": 5e-3 if rows >= 2000 else 2e-3, "schedule.name": "cosine",
-        "schedule.warmup": 0.02, "train.batch_size": batch_size, "train.epochs": max(10, min(60, 3000 // per_epoch)),
-        "train.max_grad_norm": 1.0, "model.members": 8, "model.width": 256 if rows >= 2000 else 64,
-    }  # fmt: skip
-
-
-def small_image_training(rows: int) -> dict[str, Any]:
+def small_image_training(rows: int, columns: int) -> dict[str, Any]:
     """One-cycle SGD."""
     return {
         "optimizer.name": "momentum", "optimizer.learning_rate": 0.1, "optimizer.weight_decay": 5e-4,
@@ -65,7 +54,7 @@ def small_image_training(rows: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def image_training(rows: int) -> dict[str, Any]:
+def image_training(rows: int, columns: int) -> dict[str, Any]:
     """AdamW with warm-up and a cosine."""
     return {
         "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.05,
@@ -88,7 +77,7 @@ CATALOG: dict[str, Entry] = {
     ),
     "tabm": Entry(
         config=TabMConfig, build=TabM, takes="columns", kinds=("table",), tasks=("classify", "regress"),
-        training=table_training,
+        training=training_settings,
         paper="Gorishniy, Kotelnikov, Babenko 2024, arXiv:2410.24210",
         reference="tabm 0.0.3; tests/parity/test_tabm.py",
     ),

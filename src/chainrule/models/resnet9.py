@@ -2,9 +2,9 @@
 
 Source: D. Page 2018, "How to train your ResNet", part 4 (github.com/davidcpage/cifar10-fast, dawn.py).
 Reference: a plain functional version written from the source, compared in tests/parity/test_resnet.py.
-Differs: a quarter of the source's channels by default, for processors; the pool comes before the batch norm (as in Jordan 2024,
-    arXiv:2404.00498), which then has a quarter of the work; pools keep the border of odd maps, so that images of any
-    size pass; the classifier has a bias.
+Differs: a quarter of the source's channels by default, for processors; the pool comes before the batch norm (as in
+    Jordan 2024, arXiv:2404.00498), which then has a quarter of the work; pools keep the border of odd maps, so that
+    images of any size pass; the classifier has a bias.
 """
 
 from __future__ import annotations
@@ -25,12 +25,7 @@ class ResNet9Config:
 
     in_channels: int
     num_classes: int
-    widths: tuple[int, int, int, int] = (
-        32,
-        64,
-        128,
-        256,
-    )  # channels of the four stages; all but the first halve the map
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)  # channels of the stages; all but the first halve the map
     logit_scale: float = 0.125  # factor on the logits, so that early gradients do not saturate the softmax
 
     def __post_init__(self) -> None:

@@ -91,9 +91,9 @@ def train(
                 run.out_of_time = True
                 break
     except (GeneratorExit, NonFiniteError):
-        state.save(run)
+        state.save(run, last=True)
         raise
-    state.save(run)
+    state.save(run, last=True)
 
 
 class Batches:

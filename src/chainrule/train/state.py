@@ -90,8 +90,13 @@ class TrainState:
             self.stale += 1
         return better
 
-    def save(self, run: Run) -> None:
-        """A checkpoint of everything, and the best weights where they are new."""
+    def save(self, run: Run, last: bool = False) -> None:
+        """A checkpoint of everything, and the best weights where they are new.
+
+        ``last``: the process is about to leave, so weights that were never evaluated are better than none.
+        """
+        if last and not self.best:
+            self.consider(math.nan, "min")
         tensors = {"model": self.network.state_dict(), "optimizer": self.optimizer.state()}
         tensors |= {"average": self.average.state()} if self.average.decay else {}
         tensors |= {"best": self.best} if self.best else {}
