@@ -103,7 +103,8 @@ def main() -> None:
             list(loop)
     pairs = [mine / theirs for mine, theirs in zip(times["ours"][2:-1], times["raw"][2:-1], strict=True)]
     print(f"weights equal bit for bit: {same}")
-    print(f"seconds a step: ours {statistics.median(times['ours'][2:-1]):.3f}, raw {statistics.median(times['raw'][2:-1]):.3f}")
+    medians = {name: statistics.median(seconds[2:-1]) for name, seconds in times.items()}
+    print(f"seconds a step: ours {medians['ours']:.3f}, raw {medians['raw']:.3f}")
     print(f"time ratio ours / raw: {statistics.median(pairs):.3f} (must be <= 1.02)")
     memory = {name: peak_mib(name) for name in ("ours", "raw")}
     print(f"peak memory ratio: {memory['ours'] / memory['raw']:.3f} of {memory['raw']:.0f} MiB (must be <= 1.05)")

@@ -63,7 +63,9 @@ def plan(optimizer: str = "adamw", learning_rate: float = 0.01, **config: Any) -
     )
 
 
-def fit(folder: Path, net: nn.Module, obeyed: Plan, stop_after: int = 0, data: TensorSamples | None = None) -> list[Report]:
+def fit(
+    folder: Path, net: nn.Module, obeyed: Plan, stop_after: int = 0, data: TensorSamples | None = None
+) -> list[Report]:
     """Train in a new or an old run folder; leaves the loop after ``stop_after`` steps of the whole run."""
     (folder / "recipe.json").parent.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text("{}")

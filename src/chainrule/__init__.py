@@ -9,24 +9,30 @@ from chainrule.errors import InputError, NonFiniteError
 
 __version__ = "0.1.0"
 
-_PUBLIC = {
-    name: "chainrule.api"
-    for name in (
-        "TrainedRun", "create_model", "datasets", "fit", "load", "load_model", "look", "models", "resume", "trace",
-    )
-}  # fmt: skip
-__all__ = ["InputError", "NonFiniteError", *sorted(_PUBLIC)]  # noqa: PLE0604
-
 if TYPE_CHECKING:
     from chainrule.api import (
-        TrainedRun, create_model, datasets, fit, load, load_model, look, models, resume, trace,
-    )  # fmt: skip
+        TrainedRun,
+        create_model,
+        datasets,
+        fit,
+        load,
+        load_model,
+        look,
+        models,
+        resume,
+        trace,
+    )
+
+__all__ = [
+    "InputError", "NonFiniteError", "TrainedRun", "create_model", "datasets", "fit", "load", "load_model", "look",
+    "models", "resume", "trace",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used: torch costs seconds, ``--help`` must not."""
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+    if name in __all__:
+        return getattr(import_module("chainrule.api"), name)
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
 
 

@@ -186,7 +186,7 @@ def fit(
         "train.seed": seed, "train.time_limit": seconds(time_limit), "train.device": device,
         "train.precision": precision,
     }  # fmt: skip
-    settings = read_settings(recipe) if recipe else {}
+    settings = read_settings(Path(recipe)) if recipe else {}
     settings |= {name: value for name, value in flags.items() if value or (name == "data.target" and target == 0)}
     settings |= dict(set or {})
     say = tell or _quiet
@@ -267,7 +267,8 @@ def trace(
         session, prepared = opened.session, opened.prepared()
     else:
         settings |= {"data.target": str(target)} if target != "" else {}
-        session, prepared = fresh_session(source, {"model.hidden": 4} | settings if not model else settings, model or "mlp")
+        small = {} if model else {"model.hidden": 4}
+        session, prepared = fresh_session(source, small | settings, model or "mlp")
     samples = session.encode(prepared.parts["train"])
     batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))
     assert batch.targets is not None

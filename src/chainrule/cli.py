@@ -96,7 +96,7 @@ def resume(
 @app.command()
 def evaluate(
     run: RunFolder,
-    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Labelled data; the run's test split.")] = None,
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Labelled data.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -113,7 +113,7 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or values of a truth table.")],
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or values.")],
     out: Annotated[str, typer.Option(metavar="FILE", help="Write CSV here instead of showing it.")] = "",
     as_json: Json = False,
     debug: Debug = False,
@@ -132,7 +132,7 @@ def predict(
 @app.command()
 def explain(
     run: RunFolder,
-    source: Annotated[str | None, typer.Argument(metavar="[INPUT]", help="Labelled data; the run's test split.")] = None,
+    source: Annotated[str | None, typer.Argument(metavar="[INPUT]", help="Labelled data.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -64,14 +64,15 @@ class Training:
         return fit_baselines(self.prepared.kind, self.prepared.schema, self.session.task, self.samples)
 
     def lines(self) -> list[str]:
-        """What a person hears before the first step: what it is, what is learned, what is wrong, what a baseline scores."""
+        """What a person hears before the first step: what it is, what is wrong with it, what baselines score."""
         steps = self.recipe.train.steps
         learned = (
             f"learning    {describe_target(self.session.schema.target)} by {self.recipe.model_name} in "
             f"{self.recipe.train.epochs} epochs x {self.per_epoch()} iterations = {steps} steps "
             f"(change: --target, --task, --model, --epochs)"
         )
-        return [self.prepared.line(), learned, *self.prepared.findings_lines(notes=False), *self.notes, baseline_line(self.baselines)]
+        found = self.prepared.findings_lines(notes=False)
+        return [self.prepared.line(), learned, *found, *self.notes, baseline_line(self.baselines)]
 
     def __iter__(self) -> Iterator[Report]:
         """Train; each report is logged before it is handed on."""
@@ -261,7 +262,7 @@ def _changed(recipe: Recipe, settings: Settings) -> tuple[Recipe, list[str]]:
     saved, notes = recipe.settings(), []
     for name, value in settings.items():
         if name not in RESUMABLE:
-            raise InputError(f"resume cannot change {name}; it may change {', '.join(RESUMABLE)}. Use fit for a new run")
+            raise InputError(f"resume cannot change {name}; it may change {', '.join(RESUMABLE)}. Start anew with fit")
         exact = "exact" if name in HARMLESS else "no longer bit-equal to the planned run"
         notes.append(f"{name}: {saved[name]} -> {value} ({exact})")
     return build_recipe(saved | settings), notes
@@ -278,7 +279,7 @@ def _check_fingerprint(saved: Mapping[str, Any], prepared: Prepared, config: Dat
 
 
 def _event(report: Report) -> dict[str, Any]:
-    event = {
+    event: dict[str, Any] = {
         "step": report.step,
         "epoch": report.epoch,
         "loss": report.loss,

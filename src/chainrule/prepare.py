@@ -148,7 +148,7 @@ def read_parts(source: Source, config: DataConfig) -> Read:
     for name in ("valid", "test"):
         given = getattr(config, name)
         if given:
-            parts["train"] = parts.pop("all", None) or parts["train"]
+            parts = {"train" if part == "all" else part: records for part, records in parts.items()}
             parts[name] = _only(kind.read(open_source(given), config))
     return Read(kind, recognised.reason, parts, findings, config)
 
@@ -195,9 +195,9 @@ def _labelled(parts: Parts) -> tuple[Parts, list[Finding]]:
 def missing_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Where a target is missing: NaN, None or empty text."""
     if labels.dtype.kind == "f":
-        return np.isnan(labels)
+        return np.asarray(np.isnan(labels), dtype=bool)
     if labels.dtype.kind == "U":
-        return labels == ""
+        return np.asarray(labels == "", dtype=bool)
     if labels.dtype.kind == "O":
         return np.array([label is None or label == "" or label != label for label in labels], dtype=bool)
     return np.zeros(len(labels), dtype=bool)

@@ -7,6 +7,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from chainrule.data.config import DataConfig
@@ -65,7 +66,7 @@ def load_recipe(saved: Mapping[str, Any]) -> Recipe:
     """
     version = saved.get("format")
     if version != FORMAT:
-        raise InputError(f"this recipe has format {version}, this version of chainrule reads {FORMAT}; update chainrule")
+        raise InputError(f"the recipe has format {version}, this version of chainrule reads {FORMAT}; update chainrule")
     return build_recipe(settings_of(saved))
 
 
@@ -145,13 +146,12 @@ def parse_setting(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def read_settings(path: str) -> Settings:
+def read_settings(path: Path) -> Settings:
     """Settings from a JSON file: a whole recipe.json or only some of its parts."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return settings_of(json.load(file))
+        return settings_of(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"--recipe {path!r} is not a readable JSON file of {{part: {{name: value}}}}: {error}") from error
+        raise InputError(f"--recipe {path} is not readable JSON of {{part: {{name: value}}}}: {error}") from error
 
 
 def _plain(config: Any) -> Settings:

@@ -30,9 +30,7 @@ def write_report(run: Run, session: Session, prepared: Prepared, metrics: Mappin
     run.write_text("report.html", render_report(_gather(run, session, prepared, metrics, rows)))
 
 
-def _gather(
-    run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows
-) -> ReportData:
+def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows) -> ReportData:
     events, task, target = run.events(), session.task, session.schema.target
     name, better = headline(task.name)
     monitor = task.monitor[0]
@@ -77,7 +75,7 @@ def _gather(
         },
         environment={key: str(value) for key, value in run.read("environment.json").items()},
         sections=_sections(session, prepared),
-        limits=("A truth table is its own test set: the score says that it was learned, nothing more.",) if itself else (),
+        limits=("A truth table is its own test set: the score says that it was learned, no more.",) if itself else (),
     )
 
 
@@ -110,7 +108,8 @@ def why_not_xor(session: Session) -> str:
     if session.kind.NAME != "gates":
         return ""
     if isinstance(network, MLP) and network.config.activation == "identity":
-        return collapse_line([layer.weight for layer in network.layers], [layer.bias for layer in network.layers])
+        parameters = list(network.parameters())  # weight, bias, weight, bias, ...
+        return collapse_line(parameters[::2], parameters[1::2])
     return collapse_line([network.linear.weight], [network.linear.bias]) if isinstance(network, Perceptron) else ""
 
 

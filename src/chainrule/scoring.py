@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -109,7 +108,7 @@ def write_scores(
     run: Run, session: Session, prepared: Prepared, samples: Mapping[str, Samples], entries: list[dict[str, Any]],
     per_epoch: int, began: float,
 ) -> tuple[dict[str, Any], Rows]:  # fmt: skip
-    """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the measured test rows too."""
+    """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the test rows as well."""
     threshold = settle_threshold(session, samples["valid"])
     if threshold != 0.5:
         session.decide_from(threshold)

@@ -56,7 +56,9 @@ def test_fit_says_what_it_recognised_and_writes_the_run_folder(
     assert "95 % between" in shown.out
     assert "epoch 4/4 · iteration 16/16" in shown.err
     names = {path.name for path in out.iterdir()}
-    files = "recipe.json schema.json environment.json events.jsonl metrics.json report.html model.safetensors checkpoints"
+    files = (
+        "recipe.json schema.json environment.json events.jsonl metrics.json report.html model.safetensors checkpoints"
+    )
     assert set(files.split()) <= names
     metrics = json.loads((out / "metrics.json").read_text())
     assert {
@@ -101,7 +103,9 @@ def test_a_run_folder_moves(trained: Path, flowers: Path, tmp_path: Path, capsys
     moved.mkdir()
     for name in ("recipe.json", "schema.json", "model.safetensors"):
         shutil.copy(trained / name, moved)
-    assert printed(capsys, "predict", str(moved), str(flowers)) == printed(capsys, "predict", str(trained), str(flowers))
+    assert printed(capsys, "predict", str(moved), str(flowers)) == printed(
+        capsys, "predict", str(trained), str(flowers)
+    )
 
 
 def test_look_trains_nothing(

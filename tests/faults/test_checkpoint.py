@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.toy import equal, fit, network, plan, weights
 
 from chainrule.errors import InputError
 from chainrule.train import checkpoint
 from chainrule.train.checkpoint import load_newest, read_tensors, save_checkpoint
 from chainrule.train.run import Run
-from tests.toy import equal, fit, network, plan, weights
 
 
 def two_checkpoints(folder: Path) -> None:

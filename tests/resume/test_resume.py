@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.toy import equal, fit, network, plan, weights
 
 from chainrule.train.checkpoint import read_tensors
-from tests.toy import equal, fit, network, plan, weights
 
 
 @pytest.mark.parametrize("kind", ["dropout", "norm", "image"])

@@ -345,9 +345,18 @@ def test_statistics_come_from_the_train_rows_only() -> None:
     assert column.mean == pytest.approx(income.mean())
     assert column.std == pytest.approx(income.std())
     assert column.median == pytest.approx(np.median(income))
-    np.testing.assert_allclose(column.edges, np.quantile(income, np.linspace(0, 1, 49)))
+    np.testing.assert_allclose(column.edges, np.quantile(income, np.linspace(0, 1, 49), method="higher"))
     alone = learn(frame[np.sort(train)])[1]
     assert alone == schema
+
+
+def test_a_column_of_zeros_keeps_bins_for_the_rest() -> None:
+    gains = np.r_[np.zeros(9000), np.random.default_rng(0).exponential(1000, size=1000)]
+    schema = learn(pl.DataFrame({"gain": gains, "y": np.arange(10_000) % 2}))[1]
+    edges = np.array(schema.numbers[0].edges)
+    assert len(np.unique(np.quantile(gains, np.linspace(0, 1, 49)))) < 8  # what plain quantiles would leave
+    assert len(edges) > 40
+    assert (np.diff(edges) > 0).all()
 
 
 def test_rare_categories_share_the_row_of_unseen_ones() -> None:

@@ -292,7 +292,7 @@ def bin_edges(values: NDArray[np.float64], bins: int = MAX_BINS) -> NDArray[np.f
 
     Example:
         >>> bin_edges(np.r_[np.zeros(990), np.arange(1.0, 11.0)], bins=4)
-        array([ 0.,  2.,  5.,  8., 10.])
+        array([ 0.,  3.,  5.,  8., 10.])
     """
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) <= bins + 1:

@@ -470,7 +470,7 @@ def mismatches(records: ImageRecords, schema: ImageSchema) -> list[Finding]:
 
 
 def target_of(records: ImageRecords) -> str:
-    """"": nothing else is read by a target's name."""
+    """ "": nothing else is read by a target's name."""
     return ""
 
 

@@ -83,7 +83,7 @@ class DataKind(Protocol):
         """Tensors. Labels the schema does not know are an InputError that lists the known ones."""
 
     def mismatches(self, records: Any, schema: Any) -> list[Finding]:
-        """How records differ from what the schema was learned from: extra columns, unseen words, renamed labels."""
+        """How records differ from what the schema learned: extra columns, unseen words, renamed labels."""
 
     def columns(self, records: Any, schema: Any) -> dict[str, NDArray[Any]]:
         """Single columns in which the target might hide, by name; empty for kinds that have none."""
@@ -92,13 +92,13 @@ class DataKind(Protocol):
         """What classical models see of a batch: "vector" (B F), "numbers" (B A), "codes" (B C); any may be missing."""
 
     def sizes(self, schema: Any, takes: str) -> dict[str, Any]:
-        """The model-config fields that the data decides (in_features, in_channels, ...), for a model that takes this."""
+        """The model-config fields that the data decides, such as in_features, for a model that takes this."""
 
     def input_names(self, schema: Any, takes: str) -> list[str]:
         """A name for each feature the front gives; empty where features have none (pixels)."""
 
     def front(self, schema: Any, takes: str) -> nn.Module:
-        """The module saved with the network: called with a batch's inputs, gives the tuple the network is called with."""
+        """The module saved with the network: from a batch's inputs to the tuple that the network is called with."""
 
     def augment(self, batch: Batch, generator: torch.Generator, config: Any) -> Batch:
         """The whole batch, augmented on its device with draws from ``generator`` only."""

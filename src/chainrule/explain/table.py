@@ -35,7 +35,8 @@ class TableExplanation:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        importance = zip(self.importance.names, self.importance.mean, self.importance.low, self.importance.high, strict=True)
+        found = self.importance
+        importance = zip(found.names, found.mean, found.low, found.high, strict=True)
         sizes = self.attribution.mean_size()
         return {
             "rows": self.rows,
@@ -54,7 +55,7 @@ class TableExplanation:
         ranges = list(zip(found.low, found.high, strict=True))
         complete = "sums meet the difference of outputs" if self.attribution.complete else "sums miss the difference"
         return "\n".join([
-            f"Permutation importance: rise of the loss when a column is shuffled ({self.rows} rows, {found.repeats} times)",
+            f"Permutation importance: rise of the loss when a column is shuffled ({self.rows} rows, {found.repeats} x)",
             bars_text(found.names, list(found.mean), ranges),
             "",
             f"Integrated gradients: mean size of each column's share in the answer ({complete})",
@@ -107,7 +108,8 @@ def _attributed(
 def _answered(module: Fronted, inputs: tuple[Tensor, ...]) -> Tensor:
     """The output of each row that its answer comes from: the largest logit; the only one where there is one."""
     with torch.no_grad():
-        return module(*inputs).argmax(dim=-1)
+        logits: Tensor = module(*inputs)
+    return logits.argmax(dim=-1)
 
 
 def _spread(length: int, most: int) -> Tensor:

@@ -35,11 +35,13 @@ class ClassifyConfig:
     label_smoothing: float = 0.0
     class_weight: str = "none"  # "balanced": rows weigh total / (K x rows of their class)
     monitor: str = "nats"
-    threshold: str = "auto"  # of two classes, chosen on the validation split; auto: macro_f1 if one class is below 20 %
+    threshold: str = "auto"  # of two classes, by the validation split; auto: macro_f1 if one class is below 20 %
 
     def __post_init__(self) -> None:
         if self.loss == "mse" and (self.class_weight != "none" or self.label_smoothing):
-            raise InputError("task.class_weight and task.label_smoothing have no effect on task.loss=mse; leave them out")
+            raise InputError(
+                "task.class_weight and task.label_smoothing have no effect on task.loss=mse; leave them out"
+            )
         known = {"loss": LOSSES, "class_weight": WEIGHTS, "monitor": tuple(MONITORS), "threshold": THRESHOLDS}
         for name, choices in known.items():
             value = getattr(self, name)

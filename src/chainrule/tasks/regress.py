@@ -62,7 +62,7 @@ class Regress:
 
     def numbers(self, network: nn.Module, batch: Batch) -> Tensor:
         """(B,) predictions in the target's units."""
-        outputs = network(*batch.inputs)
+        outputs: Tensor = network(*batch.inputs)
         return outputs[..., 0].double() * self.target.std + self.target.mean
 
     def score(self, rows: Rows) -> dict[str, float]:

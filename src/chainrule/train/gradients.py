@@ -31,7 +31,7 @@ def accumulate(
             share = share if term.weight == 1.0 else term.weight * share
             objective = share if objective is None else objective + share
         assert objective is not None, "a loss needs at least one term"
-        objective.backward()
+        torch.autograd.backward(objective)
         loss = objective.detach() if loss is None else loss + objective.detach()
     assert loss is not None
     return loss
@@ -39,9 +39,9 @@ def accumulate(
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """Euclidean norm over all gradients."""
-    if len(gradients) == 1:
-        return torch.linalg.vector_norm(gradients[0])
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    norms = torch.stack(torch._foreach_norm(gradients)) if len(gradients) > 1 else gradients[0]
+    norm: Tensor = torch.linalg.vector_norm(norms)
+    return norm
 
 
 def clip(gradients: list[Tensor], norm: Tensor, limit: float) -> None:
@@ -81,7 +81,7 @@ def first_bad_layer(task: Task, network: nn.Module, batch: Batch, at: At) -> str
         return hook
 
     inner = [(name, module) for name, module in network.named_modules() if name]
-    handles = [module.register_forward_hook(watch(name)) for name, module in inner]  # type: ignore[arg-type]
+    handles = [module.register_forward_hook(watch(name)) for name, module in inner]
     try:
         with torch.no_grad():
             task.loss(network, batch, at)

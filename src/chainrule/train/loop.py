@@ -132,9 +132,7 @@ def smallest_tail(network: nn.Module) -> int:
     return 2 if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in network.modules()) else 1
 
 
-def _backward(
-    task: Task, batch: Batch, at: At, state: TrainState, arithmetic: Arithmetic, notes: list[str]
-) -> Tensor:
+def _backward(task: Task, batch: Batch, at: At, state: TrainState, arithmetic: Arithmetic, notes: list[str]) -> Tensor:
     """The batch's loss and gradients; out of memory halves the micro-batch and starts the step again."""
     state.buffers.keep()
     while True:
@@ -163,9 +161,7 @@ def _evaluate(
     state.valid_seconds += time.perf_counter() - started
 
 
-def _refuse(
-    task: Task, batch: Batch, at: At, state: TrainState, config: TrainConfig, learning_rate: float
-) -> None:
+def _refuse(task: Task, batch: Batch, at: At, state: TrainState, config: TrainConfig, learning_rate: float) -> None:
     """Halve the learning rate where a retry is left, otherwise say what happened and stop."""
     state.refused += 1
     if state.refused <= config.retries:

@@ -121,7 +121,7 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts by name."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for g, group in enumerate(self.groups):
             for name, moments in {**group.moments, "step": group.steps}.items():
                 tensors |= {f"{g}.{name}.{i}": moment for i, moment in enumerate(moments)}

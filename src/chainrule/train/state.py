@@ -14,7 +14,6 @@ from chainrule.train.gradients import Buffers
 from chainrule.train.optimizer import Optimizer, OptimizerConfig
 from chainrule.train.run import Run
 
-
 COUNTERS = (
     "best_step", "best_value", "stale", "refused", "learning_scale", "micro_batch", "seconds", "batch_seconds",
     "update_seconds", "valid_seconds",

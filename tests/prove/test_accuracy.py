@@ -1,0 +1,78 @@
+"""Accuracy on real data through ``fit`` itself; ``make prove`` prints the rows of docs/results.md.
+
+Needs CHAINRULE_DATA except for scikit-learn's packaged sets. Each test asserts the goal that the project set itself.
+"""
+
+from __future__ import annotations
+
+import gzip
+import statistics
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import chainrule
+
+pytestmark = [pytest.mark.prove, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(autouse=True)
+def _all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def told(name: str, scores: list[float], run: Any) -> float:
+    """Print one row of the table; gives the mean."""
+    spread = f" +- {statistics.stdev(scores):.4g}" if len(scores) > 1 else f" {run.metrics['interval']}"
+    seconds = run.metrics["seconds"]
+    print(
+        f"\n{name}: mean {statistics.mean(scores):.4f}{spread} of {[round(s, 4) for s in scores]}; last run {seconds}"
+    )
+    return statistics.mean(scores)
+
+
+def test_breast_cancer_over_five_splits(tmp_path: Path) -> None:
+    scores = []
+    for seed in range(5):
+        run = chainrule.fit("breast-cancer", out=tmp_path / str(seed), set={"data.split_seed": seed})
+        scores.append(run.metrics["test"]["accuracy"])
+    assert told("breast-cancer accuracy", scores, run) >= 0.965
+
+
+def test_adult_on_its_official_split(tmp_path: Path, shared_data: Path) -> None:
+    run = chainrule.fit(shared_data / "adult", target=-1, out=tmp_path / "run")
+    test = run.metrics["test"]
+    told("adult accuracy", [test["accuracy"]], run)
+    told("adult roc_auc", [test["roc_auc"]], run)
+    assert run.metrics["rows"]["test"] > 16_000
+    assert test["accuracy"] >= 0.862
+    assert test["roc_auc"] >= 0.918
+
+
+def test_california_housing_over_five_splits(tmp_path: Path, shared_data: Path) -> None:
+    with gzip.open(shared_data / "california_housing" / "housing.csv.gz") as file:
+        (tmp_path / "housing.csv").write_bytes(file.read())
+    scores = []
+    for seed in range(5):
+        shares = {"data.test_share": 0.2, "data.valid_share": 0.1, "data.split_seed": seed}
+        run = chainrule.fit(tmp_path / "housing.csv", target="median_house_value", out=tmp_path / str(seed), set=shares)
+        scores.append(run.metrics["test"]["rmse"])
+    assert told("California RMSE in dollars", scores, run) <= 47_000
+
+
+def test_fashion_mnist_in_ten_minutes(tmp_path: Path, shared_data: Path) -> None:
+    run = chainrule.fit(shared_data / "fashion_mnist", time_limit="10m", out=tmp_path / "run")
+    assert run.metrics["rows"]["test"] >= 9_900
+    assert told("Fashion-MNIST accuracy", [run.metrics["test"]["accuracy"]], run) >= 0.92
+
+
+def test_a_table_of_many_kinds_of_columns_beats_the_mean(tmp_path: Path, shared_data: Path) -> None:
+    for name, target, metric in (("titanic", "Survived", "accuracy"), ("iris", "-1", "accuracy")):
+        source: Any = shared_data / name
+        if name == "titanic":
+            source = pl.read_csv(shared_data / name / "train.csv")
+        run = chainrule.fit(source, target=target, out=tmp_path / name)
+        told(f"{name} {metric}", [run.metrics["test"][metric]], run)
+        assert run.metrics["test"][metric] > run.metrics["baselines"][0][metric]
