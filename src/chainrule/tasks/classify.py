@@ -39,9 +39,7 @@ class ClassifyConfig:
 
     def __post_init__(self) -> None:
         if self.loss == "mse" and (self.class_weight != "none" or self.label_smoothing):
-            raise InputError(
-                "task.class_weight and task.label_smoothing have no effect on task.loss=mse; leave them out"
-            )
+            raise InputError("task.loss=mse takes no task.class_weight and no task.label_smoothing; leave them out")
         known = {"loss": LOSSES, "class_weight": WEIGHTS, "monitor": tuple(MONITORS), "threshold": THRESHOLDS}
         for name, choices in known.items():
             value = getattr(self, name)
