@@ -29,6 +29,7 @@ WORTHWHILE_S = 60.0  # expected training below this is not worth a probe of othe
 COMPILE_S = 1200.0  # and below this not worth a compilation
 PLANNED_SHARE = 0.93  # of a time limit; the rest is for steps that are slower than the probe's
 VALID_ROWS = 512
+DIVISIBLE = 2e8  # operations of a step below which a second thread costs more than it brings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +66,9 @@ def probe(
     config = plan.train
     per_epoch = Batches(data[0], config, smallest_tail(network), Arithmetic(device), None).per_epoch
     steps = config.steps or config.epochs * per_epoch
-    chosen, timings = _first(config, device), dict[str, float]()
     timed = _Timer(task, network, data, plan, device, augment)
-    if timed.cheap(steps) and not config.time_limit:
+    chosen, timings = _first(config, device, timed.operations < DIVISIBLE), dict[str, float]()
+    if timed.operations * steps < 1e9 * WORTHWHILE_S and not config.time_limit:
         return Probed(config=_resolved(config, chosen, steps), timings=timings)
     timings[str(chosen)] = timed(chosen)
     for candidate in _others(config, chosen, network, device, timings[str(chosen)] * steps):
@@ -81,12 +82,13 @@ def probe(
     return Probed(config=_resolved(config, chosen, steps), timings=timings)
 
 
-def _first(config: TrainConfig, device: torch.device) -> Candidate:
+def _first(config: TrainConfig, device: torch.device, small: bool) -> Candidate:
+    """What is taken without a probe; steps that are too small to divide get one thread."""
     return Candidate(
         precision="float32" if config.precision == "auto" else config.precision,
         channels_last="on" if config.channels_last == "on" else "off",
         compile="on" if config.compile == "on" else "off",
-        threads=config.threads or (available_threads() if device.type == "cpu" else 1),
+        threads=config.threads or (available_threads() if device.type == "cpu" and not small else 1),
     )
 
 
@@ -128,12 +130,9 @@ class _Timer:
         self.task, self.network, self.data, self.plan = task, network, data, plan
         self.device, self.augment = device, augment
 
-    def cheap(self, steps: int) -> bool:
-        """Whether even a generous estimate of the whole run is below the probe's own worth."""
-        weights = sum(p.numel() for p in self.network.parameters())
-        reuse = max((_reuse(x) for x in self.data[0].batch(torch.arange(1)).inputs), default=1)
-        operations = 6.0 * weights * reuse * self.plan.train.batch_size * steps
-        return operations < 1e9 * WORTHWHILE_S
+        weights = sum(p.numel() for p in network.parameters())
+        reuse = max((_reuse(x) for x in data[0].batch(torch.arange(1)).inputs), default=1)
+        self.operations = 6.0 * weights * reuse * min(plan.train.batch_size, len(data[0]))  # of a step, estimated
 
     def __call__(self, candidate: Candidate) -> float:
         """Median seconds of a few steps, after two that warm up; infinity where the candidate does not run."""
