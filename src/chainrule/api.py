@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,14 +20,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from chainrule.data.config import DataConfig
 from chainrule.data.known import datasets as known_datasets
 from chainrule.data.sources import dataset
 from chainrule.errors import InputError, Stopped
-from chainrule.fitting import Training, cross_validate, fresh_session, resume_training, start_training
+from chainrule.fitting import (
+    Training,
+    check_folds,
+    cross_validate,
+    fresh_session,
+    resume_training,
+    start_training,
+)
 from chainrule.models.catalog import CATALOG
 from chainrule.prepare import Prepared, describe_target, prepare, read_for_scoring
-from chainrule.recipe import construct, find_entry, load_recipe, part_of, read_settings
+from chainrule.recipe import CUSTOM, construct, data_config, data_sizes, find_entry, load_recipe, read_settings
 from chainrule.recognise import find_kind
 from chainrule.scoring import baseline_line, fit_baselines, judge
 from chainrule.session import Session, plain_task
@@ -47,9 +54,11 @@ Tell = Callable[[str], None]  # called with lines for a person
 class TrainedRun:
     """A run folder that can answer."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, model: nn.Module | None = None) -> None:
         self.path = Path(path)
         self._run = Run.open(self.path)
+        self._model = model  # a person's own module, which a run folder cannot hold
+        self.notes: list[str] = []  # what the last predict or evaluate noticed: columns ignored, words unseen
         self._session: Session | None = None
 
     def __repr__(self) -> str:
@@ -74,7 +83,11 @@ class TrainedRun:
             schema = self._run.read("schema.json")
             kind = find_kind(schema["kind"])
             recipe = load_recipe(self._run.read("recipe.json"))
-            session = Session(kind, kind.load_schema(schema), recipe)
+            if recipe.model_name == CUSTOM and self._model is None:
+                raise InputError(
+                    f"{self.path} trains a module of your own; use chainrule.load({str(self.path)!r}, model=...)"
+                )
+            session = Session(kind, kind.load_schema(schema), recipe, self._model)
             session.load(self._run.load_best())
             self._session = session
         return self._session
@@ -92,7 +105,9 @@ class TrainedRun:
 
         session = self.session
         records = session.kind.read_inputs(_listed(inputs), session.schema)
-        return polars.DataFrame({"id": list(records.ids), **session.predict(session.encode(records))})
+        samples = session.encode(records)
+        self._notice(records)
+        return polars.DataFrame({"id": list(records.ids), **session.predict(samples)})
 
     def evaluate(self, source: Any = None) -> dict[str, Any]:
         """Metrics with 95 % intervals on the run's own test split, or on another labelled source.
@@ -100,9 +115,14 @@ class TrainedRun:
         Raises:
             InputError: the data changed, has no target, or has classes that the run does not know.
         """
-        records = self._test_records() if source is None else self._read(source)
+        own = self.prepared() if source is None else None
+        records = own.parts["test"] if own else self._read(source)
         session = self.session
-        _, judged = judge(session, session.encode(records), records.groups)
+        samples = session.encode(records)
+        self._notice(records)
+        _, judged = judge(session, samples, records.groups)
+        if own and records is own.parts["train"]:
+            judged["interval"] = {}  # as in metrics.json: a truth table is its own test set
         return {"rows": len(records), **judged}
 
     def lines(self) -> list[str]:
@@ -121,7 +141,8 @@ class TrainedRun:
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
-        lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · explain · resume --epochs N")
+        explain = "explain · " if self._run.read("schema.json")["kind"] == "table" else ""
+        lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · {explain}resume --epochs N")
         return lines
 
     def explain(self, source: Any = None) -> TableExplanation:
@@ -141,11 +162,13 @@ class TrainedRun:
         train = session.encode(own.parts["train"]) if own else samples
         return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
 
+    def _notice(self, records: Any) -> None:
+        session = self.session
+        noticed = [finding for finding in session.kind.findings(records) if finding.level != "note"]
+        self.notes = [finding.text for finding in (*noticed, *session.kind.mismatches(records, session.schema))]
+
     def _read(self, source: Any) -> Any:
         return read_for_scoring(source, self.session.recipe.data, self.session.kind)
-
-    def _test_records(self) -> Any:
-        return self.prepared().parts["test"]
 
     def prepared(self, value: Any = None) -> Prepared:
         """The run's own data, read and divided as it was.
@@ -173,13 +196,22 @@ def fit(
     """Train a network on ``source`` (path, known name, DataFrame, ``(X, y)`` or arrays) and judge it honestly.
 
     ``set`` takes any setting by its dotted name. ``time_limit`` is in seconds or like "10m". ``watch`` is called with
-    each report, ``tell`` with lines for a person.
+    each report, ``tell`` with lines for a person. With ``valid`` or ``test`` in memory, resume takes the data as
+    ``{"train": ..., "valid": ..., "test": ...}``.
 
     Raises:
         InputError: the data or a setting is not usable.
         NonFiniteError: training met numbers that are not finite; the last good weights are kept in the run.
         Stopped: a signal asked to stop; everything is saved.
     """
+    if not isinstance(model, str | nn.Module):
+        raise InputError(
+            f"model is {model!r}; give a name (chainrule.models() lists them) or an nn.Module that is built"
+        )
+    if not (isinstance(valid, str | Path) and isinstance(test, str | Path)):
+        parts = {"train": source, "valid": valid, "test": test}
+        source = {name: part for name, part in parts.items() if not (isinstance(part, str) and not part)}
+        valid = test = ""
     flags = {
         "data.target": str(target), "data.task": task, "data.valid": str(valid), "data.test": str(test),
         "data.group": group, "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr,
@@ -187,15 +219,20 @@ def fit(
         "train.precision": precision,
     }  # fmt: skip
     settings = read_settings(Path(recipe)) if recipe else {}
+    if epochs:
+        settings.pop("train.steps", None)  # a run's recipe holds both; what was typed decides
     settings |= {name: value for name, value in flags.items() if value or (name == "data.target" and target == 0)}
     settings |= dict(set or {})
     say = tell or _quiet
+    untrained = copy.deepcopy(model)
+    if folds:
+        check_folds(source, settings, folds)
     training = start_training(source, settings, model, Path(out) if out else None, weights)
     for line in training.lines():
         say(line)
-    run = _train(training, watch, say)
+    run = _train(training, watch, say, model)
     if folds:
-        cross_validate(source, settings, model, folds, run.path, say)
+        cross_validate(source, settings, untrained, folds, run.path, say)
     return run
 
 
@@ -224,7 +261,7 @@ def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[st
     unknown = [name for name in settings if not name.startswith("data.")]
     if unknown:
         raise InputError(f"look trains nothing, so {', '.join(unknown)} has no effect; only data.* can be set")
-    seen = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"))
+    seen = prepare(source, data_config(settings))
     samples = {name: seen.kind.encode(records, seen.schema) for name, records in seen.parts.items()}
     return Looked(seen, fit_baselines(seen.kind, seen.schema, plain_task(seen.schema.target), samples))
 
@@ -243,7 +280,7 @@ def resume(
     training = resume_training(Path(run), data, settings, model)
     for line in training.notes:
         say(line)
-    return _train(training, watch, say)
+    return _train(training, watch, say, model)
 
 
 def trace(
@@ -267,8 +304,8 @@ def trace(
         session, prepared = opened.session, opened.prepared()
     else:
         settings |= {"data.target": str(target)} if target != "" else {}
-        small = {} if model else {"model.hidden": 4}
-        session, prepared = fresh_session(source, small | settings, model or "mlp")
+        small = {} if model or "model.name" in settings else {"model.hidden": 4}
+        session, prepared = fresh_session(source, small | settings, model)
     samples = session.encode(prepared.parts["train"])
     batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))
     assert batch.targets is not None
@@ -280,9 +317,9 @@ def trace(
     )  # fmt: skip
 
 
-def load(run: str | Path) -> TrainedRun:
-    """A run folder, ready to predict."""
-    return TrainedRun(run)
+def load(run: str | Path, model: nn.Module | None = None) -> TrainedRun:
+    """A run folder, ready to predict; a run of your own module needs ``model``, the same module with any weights."""
+    return TrainedRun(run, model)
 
 
 def load_model(folder: str | Path) -> nn.Module:
@@ -305,11 +342,7 @@ def create_model(name: str, *, weights: str | Path = "", **sizes: Any) -> nn.Mod
     unknown = [size for size in sizes if size not in known]
     if unknown:
         raise InputError(f"{name} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    required = [
-        field.name for field in dataclasses.fields(entry.config)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        and field.name not in {**entry.settings, **sizes}
-    ]  # fmt: skip
+    required = [size for size in data_sizes(entry) if size not in sizes]
     if required:
         raise InputError(f"{name} needs {', '.join(required)}")
     network = entry.build(construct(entry.config, {**entry.settings, **sizes}, "model"))
@@ -360,7 +393,7 @@ def seconds(text: float | str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def _train(training: Training, watch: Watch | None, say: Tell) -> TrainedRun:
+def _train(training: Training, watch: Watch | None, say: Tell, model: str | nn.Module | None) -> TrainedRun:
     """The for-loop around the loop: show, then score; a signal stops it with everything saved."""
     run = training.run
     with closing(run):
@@ -372,8 +405,12 @@ def _train(training: Training, watch: Watch | None, say: Tell) -> TrainedRun:
             say(note)
         if run.stop_signal:
             raise Stopped(f"stopped and saved; continue with: chainrule resume {run.path}", run.stop_signal)
+        planned, patience = training.recipe.train.steps, training.recipe.train.patience
+        if run.counters["step"] < planned:
+            why = "the time limit is reached" if run.out_of_time else f"no better value in {patience} evaluations"
+            say(f"stopped     after {run.counters['step']:,} of {planned:,} steps: {why}")
         training.finish()
-    return TrainedRun(run.path)
+    return TrainedRun(run.path, model if isinstance(model, nn.Module) else None)
 
 
 def _listed(inputs: Any) -> Sequence[Any]:

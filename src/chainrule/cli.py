@@ -101,7 +101,9 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Score RUN on its own test split, or on SOURCE, with 95 % intervals."""
-    scores = _api().load(run).evaluate(source)
+    trained = _api().load(run)
+    scores = trained.evaluate(source)
+    _notes(trained)
     if as_json:
         _print_json(scores)
         return
@@ -119,7 +121,10 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Answers of RUN for new input."""
-    answers = _api().load(run).predict(inputs)
+    _check_place(out)
+    trained = _api().load(run)
+    answers = trained.predict(inputs)
+    _notes(trained)
     if out:
         answers.write_csv(out)
         typer.echo(f"{len(answers)} answers in {out}", err=as_json)
@@ -157,6 +162,7 @@ def trace(
     debug: Debug = False,
 ) -> None:
     """Open one iteration: every number of forward, loss, backward and update, checked against autograd."""
+    _check_place(out)
     opened = _api().trace(source, target=target, model=model, lr=lr, symbols=symbols, set=_settings(settings))
     if out:
         Path(out).write_text(opened.page(), encoding="utf-8")
@@ -218,6 +224,12 @@ def _api() -> Any:
     return chainrule.api
 
 
+def _check_place(out: str) -> None:
+    """Refuse a file that cannot be written before anything is computed for it."""
+    if out and (Path(out).is_dir() or not Path(out).parent.is_dir()):
+        raise InputError(f"--out {out!r} is no place for a file: give a file's name in a folder that exists")
+
+
 def _settings(texts: list[str] | None) -> dict[str, Any]:
     from chainrule.recipe import parse_setting
 
@@ -250,6 +262,11 @@ class _Show:
             return
         for text in run.lines():
             typer.echo(text)
+
+
+def _notes(trained: Any) -> None:
+    for note in trained.notes:
+        typer.echo(f"note: {note}", err=True)
 
 
 def _between(bounds: list[float] | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import re
 import statistics
@@ -19,8 +20,8 @@ from torch import nn
 from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
 from chainrule.errors import InputError
-from chainrule.prepare import Prepared, describe_target, prepare
-from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, load_recipe, part_of
+from chainrule.prepare import Prepared, absolute, describe_target, prepare
+from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import why_not_xor, write_report
 from chainrule.scoring import baseline_line, fit_baselines, headline, write_scores
@@ -63,16 +64,18 @@ class Training:
         """What trivial and classical models score on the test split."""
         return fit_baselines(self.prepared.kind, self.prepared.schema, self.session.task, self.samples)
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """What a person hears before the first step: what it is, what is wrong with it, what baselines score."""
-        steps = self.recipe.train.steps
-        learned = (
+        config = self.recipe.train
+        yield self.prepared.line()
+        yield (
             f"learning    {describe_target(self.session.schema.target)} by {self.recipe.model_name} in "
-            f"{self.recipe.train.epochs} epochs x {self.per_epoch()} iterations = {steps} steps "
-            f"(change: --target, --task, --model, --epochs)"
+            f"{config.epochs} epochs x {self.per_epoch()} iterations = {config.steps} steps "
+            "(change: --target, --task, --model, --epochs)"
         )
-        found = self.prepared.findings_lines(notes=False)
-        return [self.prepared.line(), learned, *found, *self.notes, baseline_line(self.baselines)]
+        yield from self.prepared.findings_lines(notes=False)
+        yield from self.notes
+        yield baseline_line(self.baselines)
 
     def __iter__(self) -> Iterator[Report]:
         """Train; each report is logged before it is handed on."""
@@ -106,15 +109,18 @@ def start_training(
     Raises:
         InputError: the data, a setting, the weights or the folder is not usable; nothing is left behind.
     """
-    prepared = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"), fold=fold)
+    settings, named = _without_names(settings)
+    prepared = prepare(source, data_config(settings), fold=fold)
     network = model if isinstance(model, nn.Module) else None
-    name = CUSTOM if isinstance(model, nn.Module) else model or default_model(prepared.kind, prepared.schema)
+    name = CUSTOM if isinstance(model, nn.Module) else model or named or default_model(prepared.kind, prepared.schema)
     found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
     rows = len(prepared.parts["train"])
     recipe = resolve_recipe(prepared.kind, prepared.schema, name, rows, settings | found)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     notes = [session.load_foreign(weights)] if weights else []
-    samples = {part: session.encode(records) for part, records in prepared.parts.items()}
+    samples = session.encode_parts(prepared.parts)
+    if network is not None:
+        session.check_outputs(samples["train"])
     timings = _settle(session, samples)
     run = Run.create(out or free_folder(prepared.name))
     run.write("data.json", _data_record(prepared, source))
@@ -130,7 +136,9 @@ def fresh_session(source: Any, settings: Settings, model: str) -> tuple[Session,
     Raises:
         InputError: the data or a setting is not usable.
     """
-    prepared = prepare(source, construct(DataConfig, part_of(settings, "data"), "data"))
+    settings, named = _without_names(settings)
+    model = model or named or "mlp"
+    prepared = prepare(source, data_config(settings))
     found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
     rows = len(prepared.parts["train"])
     recipe = resolve_recipe(prepared.kind, prepared.schema, model, rows, settings | found)
@@ -157,15 +165,28 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     prepared = prepare(saved["source"] if source is None else source, recipe.data, schema, fold)
     _check_fingerprint(saved, prepared, recipe.data)
     session = Session(prepared.kind, prepared.schema, recipe, network)
-    samples = {part: session.encode(records) for part, records in prepared.parts.items()}
+    samples = session.encode_parts(prepared.parts)
+    if network is not None:
+        session.check_outputs(samples["train"])
     if "train.epochs" in settings:
         steps = recipe.train.epochs * _per_epoch(session, samples["train"])
         notes.append(f"steps: {recipe.train.steps} -> {steps}; the learning rate follows the new plan")
         session.settle(replace(recipe.train, steps=steps))
+    if not any((path / "checkpoints").glob("step-*")):
+        notes.append("this run has no checkpoint: it starts from its first step")
     run.lock()
     if settings:
         run.write("recipe.json", session.recipe.to_json())
     return Training(run, prepared, session, samples, notes)
+
+
+def check_folds(source: Any, settings: Settings, k: int) -> None:
+    """Divide the data in K folds, so that what forbids it is said before anything is trained.
+
+    Raises:
+        InputError: the data cannot be divided in K folds.
+    """
+    prepare(source, data_config(_without_names(settings)[0]), fold=(0, k))
 
 
 def cross_validate(
@@ -178,7 +199,8 @@ def cross_validate(
     """
     scores: list[Mapping[str, float]] = []
     for number in range(k):
-        training = start_training(source, settings, model, run / "folds" / str(number), fold=(number, k))
+        fresh = copy.deepcopy(model)  # a person's own module must not bring along what another fold taught it
+        training = start_training(source, settings, fresh, run / "folds" / str(number), fold=(number, k))
         with closing(training.run):
             for _ in training:
                 pass
@@ -196,6 +218,14 @@ def cross_validate(
     folder = Run.open(run)
     folder.write("metrics.json", {**folder.read("metrics.json"), "folds": summary})
     return summary
+
+
+def _without_names(settings: Settings) -> tuple[Settings, str]:
+    """The settings with task.name as data.task, and the model.name among them, which a whole recipe has."""
+    rest = {name: value for name, value in settings.items() if name not in ("model.name", "task.name")}
+    if settings.get("task.name") and not rest.get("data.task"):
+        rest["data.task"] = settings["task.name"]
+    return rest, settings.get("model.name", "")
 
 
 def free_folder(name: str) -> Path:
@@ -241,11 +271,8 @@ def _environment(session: Session, timings: Mapping[str, float]) -> dict[str, An
 
 def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
     """Where the data came from, what it is, how it was divided, what the audit found."""
-    path = None
-    if isinstance(source, str | Path):
-        path = str(Path(source).resolve()) if Path(source).exists() else str(source)
     return {
-        "source": path,
+        "source": absolute(source) if isinstance(source, str | Path) else None,
         "name": prepared.name,
         "kind": prepared.kind.NAME,
         "recognised": prepared.recognised,

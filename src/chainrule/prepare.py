@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,9 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     if schema is None:
         schema = kind.learn_schema(train, config)
     classes = isinstance(schema.target, ClassTarget)
+    for name in [name for name, records in parts.items() if records is not train]:
+        findings += kind.mismatches(parts[name], schema)
+        parts[name] = kind.aligned(parts[name], schema)
     if train is not parts["test"]:  # a truth table is its own train and test set
         audited, keep = audit(parts, config.remove_duplicates, classes)
         parts = {name: records.select(keep[name]) for name, records in parts.items()}
@@ -148,9 +152,17 @@ def read_parts(source: Source, config: DataConfig) -> Read:
     for name in ("valid", "test"):
         given = getattr(config, name)
         if given:
+            changed: dict[str, Any] = {name: absolute(given)}  # a run may be continued from another folder
+            config = replace(config, **changed)
             parts = {"train" if part == "all" else part: records for part, records in parts.items()}
-            parts[name] = _only(kind.read(open_source(given), config))
+            opened = open_source(given)
+            parts[name] = _only(kind.read(opened.parts.get(name, opened), config))
     return Read(kind, recognised.reason, parts, findings, config)
+
+
+def absolute(source: str | Path) -> str:
+    """A path from the root; the name of a known set as it is."""
+    return str(Path(source).resolve()) if Path(source).exists() else str(source)
 
 
 def read_for_scoring(value: Any, config: DataConfig, kind: DataKind) -> Records:

@@ -19,6 +19,7 @@ class Progress:
         self.terminal = stream.isatty()
         self.shown = 0.0
         self.valid = ""
+        self.unshown: Report | None = None  # the newest report where it was not drawn
         self.bar: Any = None
         self.row: Any = None
 
@@ -30,21 +31,27 @@ class Progress:
             self.valid = " · ".join(f"{name} {report.valid[name]:.4g}" for name in list(report.valid)[:2])
         last = report.step == report.steps
         now = time.monotonic()
-        if not last and now - self.shown < (REDRAW_S if self.terminal else LINE_S):
-            return
-        self.shown = now
+        self.unshown = report
+        if last or now - self.shown >= (REDRAW_S if self.terminal else LINE_S):
+            self.shown = now
+            self._show(report)
+
+    def close(self) -> None:
+        """Show where the training ended, and leave the terminal as it was."""
+        if self.unshown is not None:
+            self._show(self.unshown)
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _show(self, report: Report) -> None:
+        self.unshown = None
         text = f"{report} · loss {report.loss:.4g}" + (f" · valid {self.valid}" if self.valid else "")
         if self.terminal:
             self._draw(report, text)
         else:
             self.stream.write(text + "\n")
             self.stream.flush()
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
 
     def _draw(self, report: Report, text: str) -> None:
         from rich.console import Console

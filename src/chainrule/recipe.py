@@ -67,7 +67,14 @@ def load_recipe(saved: Mapping[str, Any]) -> Recipe:
     version = saved.get("format")
     if version != FORMAT:
         raise InputError(f"the recipe has format {version}, this version of chainrule reads {FORMAT}; update chainrule")
-    return build_recipe(settings_of(saved))
+    try:
+        settings = settings_of(saved)
+    except AttributeError as error:
+        raise InputError("recipe.json is broken: expected {part: {name: value}}; restore it from the run") from error
+    absent = [name for name in ("data.kind", "model.name", "task.name") if name not in settings]
+    if absent:
+        raise InputError(f"recipe.json is broken: {', '.join(absent)} is missing; restore it from the run")
+    return build_recipe(settings)
 
 
 def build_recipe(settings: Settings) -> Recipe:
@@ -92,6 +99,18 @@ def build_recipe(settings: Settings) -> Recipe:
     return Recipe(model_name=model_name, task_name=task_name, **built)
 
 
+def data_config(settings: Settings) -> DataConfig:
+    """The data room's settings.
+
+    Raises:
+        InputError: an unknown name or task, or a value that does not fit.
+    """
+    config: DataConfig = construct(DataConfig, part_of(settings, "data"), "data")
+    if config.task:
+        find_task(config.task)
+    return config
+
+
 def part_of(settings: Settings, part: str) -> Settings:
     """The settings of one part, by field name."""
     return {name.partition(".")[2]: value for name, value in settings.items() if name.startswith(f"{part}.")}
@@ -110,6 +129,10 @@ def construct(cls: type, values: Settings, part: str) -> Any:
         InputError: a value does not fit its field; names the setting, the value and the type.
     """
     hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in hints:
+            known = [f"{part}.{field}" for field in hints]
+            raise InputError(f"unknown setting '{part}.{name}'; {nearest(f'{part}.{name}', known)}")
     return cls(**{name: _coerce(hints[name], value, f"{part}.{name}") for name, value in values.items()})
 
 
@@ -147,11 +170,23 @@ def parse_setting(text: str) -> tuple[str, str]:
 
 
 def read_settings(path: Path) -> Settings:
-    """Settings from a JSON file: a whole recipe.json or only some of its parts."""
+    """Settings from a JSON file, a whole recipe.json or only some of its parts, without sizes that the data decides."""
     try:
-        return settings_of(json.loads(path.read_text(encoding="utf-8")))
+        settings = settings_of(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"--recipe {path} is not readable JSON of {{part: {{name: value}}}}: {error}") from error
+    entry = CATALOG.get(settings.get("model.name", ""))
+    sizes = [f"model.{name}" for name in data_sizes(entry)] if entry else []
+    return {name: value for name, value in settings.items() if name not in sizes}
+
+
+def data_sizes(entry: Entry) -> list[str]:
+    """The settings of an architecture that only the data decides: the required ones that its size leaves open."""
+    return [
+        field.name for field in dataclasses.fields(entry.config)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        and field.name not in entry.settings
+    ]  # fmt: skip
 
 
 def _plain(config: Any) -> Settings:

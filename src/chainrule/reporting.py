@@ -69,7 +69,7 @@ def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str
         recipe=session.recipe.settings(),
         commands={
             "predict": f"chainrule predict {run.path} INPUT",
-            "explain": f"chainrule explain {run.path}",
+            **({"explain": f"chainrule explain {run.path}"} if session.kind.NAME == "table" else {}),
             "train longer": f"chainrule resume {run.path} --epochs {2 * metrics['epochs']}",
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,51 @@ class Session:
         """
         return load_weights(self.module.network, file).text
 
+    def check_outputs(self, samples: Samples) -> None:
+        """Call a person's own module on two rows, before anything is written.
+
+        Raises:
+            InputError: it fails on such a batch, gives outputs of another shape, or has nothing to train.
+        """
+        target = self.schema.target
+        widths = {len(target.classes)} if isinstance(target, ClassTarget) else {1}
+        widths |= {1} if isinstance(target, ClassTarget) and len(target.classes) == 2 else set()
+        batch = self.arithmetic.place_batch(samples.batch(torch.arange(min(2, len(samples)))))
+        self.module.eval()
+        with torch.no_grad():
+            inputs = self.module.front(*batch.inputs)
+            came = " and ".join(str(tuple(x.shape)) for x in inputs)
+            try:
+                outputs = self.module.network(*inputs)
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise InputError(f"your module fails on a batch of shape {came}: {error}") from error
+        shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
+        if shape not in {(len(batch), width) for width in widths}:
+            wanted = " or ".join(f"({len(batch)}, {width})" for width in sorted(widths, reverse=True))
+            raise InputError(
+                f"your module gives {shape} for a batch of shape {came}, expected logits of shape {wanted}"
+            )
+        if not any(parameter.requires_grad for parameter in self.module.parameters()):
+            raise InputError("your module has no weights to train")
+
     def encode(self, records: Records) -> Samples:
         """Records as tensors on the session's device."""
         samples = self.kind.encode(records, self.schema)
         return samples.to(self.arithmetic.device) if isinstance(samples, TensorSamples) else samples
+
+    def encode_parts(self, parts: Mapping[str, Records]) -> dict[str, Samples]:
+        """Every split as tensors.
+
+        Raises:
+            InputError: a split does not fit the schema; names the split.
+        """
+        samples = {}
+        for part, records in parts.items():
+            try:
+                samples[part] = self.encode(records)
+            except InputError as error:
+                raise InputError(f"{part}: {error}") from error
+        return samples
 
     def measure(self, samples: Samples) -> Rows:
         """The task's measured rows."""

@@ -77,7 +77,7 @@ def test_rows_without_a_target_are_dropped_and_counted() -> None:
 
 def test_one_class_only_is_refused_with_its_count() -> None:
     records = read({"a": np.arange(9) * 0.5, "y": ["x"] * 9})
-    with pytest.raises(InputError, match="all 9 rows have the target 'y' = 'x'"):
+    with pytest.raises(InputError, match="all 9 rows to learn from have the target 'y' = 'x'"):
         table.learn_schema(records, DataConfig())
 
 
@@ -145,7 +145,7 @@ def test_wrong_widths_and_empty_inputs(schema: table.TableSchema) -> None:
         table.read_inputs(np.zeros((4, 2)), schema)
     with pytest.raises(InputError, match="no inputs"):
         table.read_inputs([], schema)
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="neither a file or folder here"):
         table.read_inputs(["nowhere.csv"], schema)
     with pytest.raises(InputError, match="expected a table"):
         table.read_inputs(np.zeros(3), schema)

@@ -73,3 +73,12 @@ def test_known_values() -> None:
     assert ACTIVATIONS["leaky_relu"].value(-one).item() == -0.01
     assert ACTIVATIONS["gelu"].value(one).item() == pytest.approx(0.5 * (1 + math.erf(1 / math.sqrt(2))), abs=1e-15)
     assert ACTIVATIONS["softmax"].value(torch.zeros(1, 4)).tolist() == [[0.25] * 4]
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_autograd_takes_the_stated_side_of_the_corner(name: str) -> None:
+    z = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    ACTIVATIONS[name].value(z).sum().backward()
+    assert z.grad is not None
+    torch.testing.assert_close(z.grad, ACTIVATIONS[name].derivative(z.detach()), rtol=0, atol=0)
+    assert ACTIVATIONS[name].value(torch.tensor([torch.nan])).isnan().all()

@@ -280,6 +280,7 @@ def _classes(train: Records, others: Mapping[str, Records]) -> list[Finding]:
     if counts[many] > _IMBALANCE * counts[few]:
         text = f"classes are imbalanced in train: {names[many]!r} {counts[many]} rows, {names[few]!r} {counts[few]}"
         findings.append(Finding("warning", text, (names[few],)))
+    findings += _alike(train, codes, names)
     for name, records in others.items():
         if records.labels is None:
             continue
@@ -291,6 +292,21 @@ def _classes(train: Records, others: Mapping[str, Records]) -> list[Finding]:
         if missing:
             text = f"{len(missing)} classes have no row in {name}: nothing is known of their scores there"
             findings.append(Finding("note", text, tuple(missing[:_NAMED])))
+    return findings
+
+
+def _alike(train: Records, codes: Ints, names: list[str]) -> list[Finding]:
+    """Classes that may be one class in two spellings, with the rows of the rarer spelling."""
+    spellings: dict[str, list[int]] = {}
+    for code, name in enumerate(names):
+        spellings.setdefault(name.casefold().strip(" .,;:!?'\""), []).append(code)
+    findings = []
+    for same in spellings.values():
+        if len(same) > 1:
+            rows = {code: np.flatnonzero(codes == code) for code in same}
+            rarer = min(same, key=lambda code: len(rows[code]))
+            text = f"classes {' and '.join(repr(names[code]) for code in same)} may be one class in several spellings"
+            findings.append(Finding("warning", text, _ids(train, rows[rarer])))
     return findings
 
 

@@ -254,8 +254,8 @@ def _number(cell: str, commas: bool) -> bool:
 
 def _decimal_commas(body: list[list[str]]) -> bool:
     cells = [cell for row in body for cell in row]
-    commas = sum(bool(re.fullmatch(r"[+-]?\d+,\d+", cell)) for cell in cells)
-    return commas > sum(bool(re.fullmatch(r"[+-]?\d+\.\d+", cell)) for cell in cells)
+    commas = sum(bool(re.fullmatch(r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+", cell)) for cell in cells)
+    return commas > sum(bool(re.fullmatch(r"[+-]?(\d+|\d{1,3}(,\d{3})+)\.\d+", cell)) for cell in cells)
 
 
 def _type(cells: list[str], commas: bool) -> str:

@@ -298,14 +298,12 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
 def _target(train: ImageRecords, task: str) -> tuple[Target, str]:
     labels = train.labels
     if labels is None:
-        raise InputError(
-            f"{len(train)} images, the first {train.ids[0]!r}, have no labels or class folders; {_accepted()}"
-        )
+        raise InputError(f"the images, the first {train.ids[0]!r}, have no labels or class folders; {_accepted()}")
     names = class_names(labels)
     if len(set(names.tolist())) == 1:
         raise InputError(
-            f"all {len(train)} images are of one class, {str(names[0])!r}; at least two are needed: one folder, or "
-            f"one value of the label, per class"
+            f"all {len(train)} images to learn from are of one class, {str(names[0])!r}; at least two are needed: one "
+            f"folder, or one value of the label, per class"
         )
     return infer_target(labels, train.store.label_name, task or ("classify" if _are_class_numbers(labels) else ""))
 
@@ -419,7 +417,7 @@ def _targets(records: ImageRecords, target: Target) -> Tensor:
     unknown = sorted({str(name) for name in names} - set(index))
     if unknown:
         raise InputError(
-            f"unknown class {', '.join(map(repr, unknown[:FEW]))} in {target.name!r}; the network knows "
+            f"unknown class {', '.join(map(repr, unknown[:FEW]))} in {target.name!r}; known classes: "
             f"{', '.join(map(repr, target.classes[:50]))}"
         )
     return torch.tensor([index[name] for name in names.tolist()], dtype=torch.int64)
@@ -467,6 +465,11 @@ def show(records: ImageRecords, row: int) -> Shown:
 def mismatches(records: ImageRecords, schema: ImageSchema) -> list[Finding]:
     """Images of any size and colour are brought to the schema's."""
     return []
+
+
+def aligned(records: ImageRecords, schema: ImageSchema) -> ImageRecords:
+    """The records: labels are spelt in one way."""
+    return records
 
 
 def target_of(records: ImageRecords) -> str:

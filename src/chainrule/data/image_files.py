@@ -141,10 +141,8 @@ def _too_many_bad(skipped: Sequence[tuple[str, str]], total: int, share: float) 
         return "there are no images to read"
     shown = "".join(f"\n  {name}: {reason}" for name, reason in skipped[:20])
     more = f"\n  and {len(skipped) - 20} more" if len(skipped) > 20 else ""
-    return (
-        f"{len(skipped)} of {total} images cannot be read, more than data.max_bad_share={share:g}; mend or remove "
-        f"them, or raise the share:{shown}{more}"
-    )
+    limit = f", more than data.max_bad_share={share:g}; mend or remove them, or raise the share" if share else ""
+    return f"{len(skipped)} of {total} images cannot be read{limit or '; mend them or leave them out'}:{shown}{more}"
 
 
 def _file_groups(names: Sequence[str], pattern: str) -> tuple[NDArray[Any] | None, str]:

@@ -85,6 +85,9 @@ class DataKind(Protocol):
     def mismatches(self, records: Any, schema: Any) -> list[Finding]:
         """How records differ from what the schema learned: extra columns, unseen words, renamed labels."""
 
+    def aligned(self, records: Any, schema: Any) -> Any:
+        """The records with their labels spelt as the schema spells them; themselves where nothing differs."""
+
     def columns(self, records: Any, schema: Any) -> dict[str, NDArray[Any]]:
         """Single columns in which the target might hide, by name; empty for kinds that have none."""
 

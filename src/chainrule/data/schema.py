@@ -83,7 +83,9 @@ def infer_target(values: NDArray[Any], name: str, task: str = "") -> tuple[Targe
     distinct, counts = np.unique(known, return_counts=True)
     if len(distinct) == 1:
         only = str(class_names(distinct)[0])
-        raise InputError(f"all {len(known)} rows have the target {name!r} = {only!r}; expected at least two values")
+        raise InputError(
+            f"all {len(known)} rows to learn from have the target {name!r} = {only!r}; expected at least two values"
+        )
     if task == "regress":
         if not numeric:
             found = ", ".join(repr(v) for v in distinct[:5].tolist())
@@ -105,7 +107,11 @@ def infer_target(values: NDArray[Any], name: str, task: str = "") -> tuple[Targe
 
 def _number_target(known: NDArray[Any], name: str) -> NumberTarget:
     known = known.astype(np.float64)
-    return NumberTarget(name=name, mean=float(known.mean()), std=float(known.std()))
+    with np.errstate(over="ignore"):
+        mean, std = float(known.mean()), float(known.std())
+    if not np.isfinite(std):
+        raise InputError(f"the target {name!r} reaches {np.abs(known).max():.3g}; expected numbers below 1e30")
+    return NumberTarget(name=name, mean=mean, std=std)
 
 
 def _why_number(distinct: NDArray[Any], counts: NDArray[np.int64]) -> str:

@@ -66,7 +66,7 @@ def open_source(source: Any) -> Source:
     if not isinstance(source, (str, Path)):
         if source is None:
             raise InputError("no source was given; give a path, the name of a known set, a DataFrame or arrays")
-        return Source(name="data", original="", value=source)
+        return _open_value(source)
     text = str(source)
     path = Path(text).expanduser()
     if text and path.exists():
@@ -76,6 +76,24 @@ def open_source(source: Any) -> Source:
         note = f"{text!r} is the path {path.resolve()}; the known set of that name is not used"
         return replace(opened, notes=(note, *opened.notes))
     return _open_name(text, path)
+
+
+def _open_value(value: Any) -> Source:
+    """Data in memory; a dict of train, valid and test with a source each comes divided."""
+    source = Source(name="data", original="", value=value)
+    divided = isinstance(value, Mapping) and "train" in value and set(value) <= set(SPLIT_WORDS.values())
+    if divided and all(_is_source(part) for part in value.values()):
+        return replace(source, value=None, parts={word: open_source(part) for word, part in value.items()})
+    if isinstance(value, tuple) and len(value) == 2 and all(hasattr(part, "__len__") for part in value):
+        rows, answers = len(value[0]), len(value[1])
+        if rows != answers:
+            raise InputError(f"(X, y): X has {rows} rows and y has {answers}; there must be one answer per row")
+    return source
+
+
+def _is_source(value: Any) -> bool:
+    """Whether this is a path, (X, y), a frame or a matrix, not a single column."""
+    return isinstance(value, str | Path | tuple | Mapping) or hasattr(value, "columns") or getattr(value, "ndim", 1) > 1
 
 
 def dataset(name: str) -> KnownSet:

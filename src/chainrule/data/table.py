@@ -7,6 +7,7 @@ table_schema.py, the front in table_front.py; here rows become tensors and are l
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from chainrule.data.table_schema import TableSchema, learn_schema, load_schema
 from chainrule.errors import InputError, nearest
 
 __all__ = [
-    "AUGMENT", "NAME", "TableRecords", "TableSchema", "augment", "classical", "columns", "encode", "findings", "front",
+    "AUGMENT", "NAME", "TableRecords", "TableSchema", "aligned", "augment", "classical", "columns", "encode", "findings", "front",
     "input_names", "learn_schema", "load_schema", "mismatches", "read", "read_inputs", "recognises", "show", "sizes",
     "target_of",
 ]  # fmt: skip
@@ -89,7 +90,9 @@ def _targets(records: TableRecords, schema: TableSchema) -> Tensor | None:
     bad = np.flatnonzero(np.isnan(values))
     if len(bad):
         rows = ", ".join(records.ids[int(row)] for row in bad[:5])
-        raise InputError(f"the target {records.target!r} is no number in {len(bad)} rows: {rows}; expected numbers")
+        raise InputError(
+            f"the target {records.target!r} is no number below 1e30 in {len(bad)} rows: {rows}; expected numbers"
+        )
     return torch.from_numpy(values.astype(np.float32))
 
 
@@ -241,6 +244,18 @@ def show(records: TableRecords, row: int) -> Shown:
     """One row, every cell as text."""
     cells = records.frame.row(int(records.rows[row]), named=True)
     return Shown(values={name: cell_text(value) for name, value in cells.items()})
+
+
+def aligned(records: TableRecords, schema: TableSchema) -> TableRecords:
+    """The records with the schema's spelling of labels, so that equal classes compare equal between splits."""
+    if not records.target or not isinstance(schema.target, ClassTarget):
+        return records
+    indices, renamed = _class_indices(records, schema.target)
+    if not renamed:
+        return records
+    spelt = pl.Series(records.target, [None] * len(records.frame), dtype=pl.String)
+    spelt = spelt.scatter(records.rows, [schema.target.classes[i] for i in indices.tolist()])
+    return replace(records, frame=records.frame.with_columns(spelt))
 
 
 def target_of(records: TableRecords) -> str:

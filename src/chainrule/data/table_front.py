@@ -93,7 +93,7 @@ class ColumnsFront(nn.Module):
     def __init__(self, numbers: Sequence[NumberColumn], categories: Sequence[CategoryColumn]) -> None:
         super().__init__()
         self.num_numbers = len(numbers)
-        self.num_bins = max((len(n.edges) - 1 for n in numbers), default=0)
+        self.num_bins = max((max(1, len(n.edges) - 1) for n in numbers), default=0)
         flagged = [i for i, n in enumerate(numbers) if n.missing]
         self.cardinalities = (*(len(c.categories) + 2 for c in categories), *(3 for _ in flagged))
         self.register_buffer("center", _row([n.median - n.offset for n in numbers]))

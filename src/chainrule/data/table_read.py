@@ -14,7 +14,7 @@ from chainrule.data import delimited, frames
 from chainrule.data.columns import tidy
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
-from chainrule.data.sources import Source
+from chainrule.data.sources import Source, open_source
 from chainrule.data.table_records import TableRecords
 from chainrule.data.table_schema import TableSchema
 from chainrule.errors import InputError, MissingTargetError, nearest
@@ -60,6 +60,8 @@ def _recognises_value(value: Any) -> str | None:
         if all(len(shape) == 1 for shape in shapes.values()):
             return f"a dict of {len(shapes)} columns"
         return "a dict of arrays" if frames.pairs_of_arrays(shapes) else None
+    if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+        return f"{len(value)} rows as dicts"
     if isinstance(value, np.ndarray) and value.ndim == 2:
         return f"an array with {value.shape[1]} columns"
     return None
@@ -296,8 +298,12 @@ def _read_input(item: Any, schema: TableSchema) -> tuple[pl.DataFrame, list[Find
     commas, named = False, True
     name = "the input"
     if isinstance(item, str | Path):
-        path = Path(item)
-        name = path.name
+        source = open_source(item)
+        if source.parts:
+            raise InputError(f"{item} holds {', '.join(source.parts)}; give the one of them to predict")
+        if source.path is None:
+            return _read_input(source.value, schema)
+        path, name = source.path, source.path.name
         if delimited.suffix(path) == ".npz":
             return _read_input(_only_table(frames.load_npz(path), name), schema)
         frame, named, notes, commas = _read_file(path, schema.names, not schema.header, words | set(formats))

@@ -130,11 +130,11 @@ class TableRecords:
         return digest.hexdigest()
 
     def hashes(self) -> NDArray[np.uint64]:
-        """One hash per row over its inputs by name: no target, group, time or row identifier."""
+        """One hash per row over its inputs by name: no target, group, time or, beside others, row identifier."""
         total = np.zeros(len(self), dtype=np.uint64)
-        for name in sorted(set(self.frame.columns) - {self.target, self.group, self.time}):
-            if self.kind(name)[0] in ("identifier", "unsupported"):
-                continue
+        names = sorted(set(self.frame.columns) - {self.target, self.group, self.time})
+        names = [name for name in names if self.kind(name)[0] != "unsupported"]
+        for name in [name for name in names if self.kind(name)[0] != "identifier"] or names:
             series = self.column(name)
             if series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null):
                 series = series.cast(pl.Float64)

@@ -68,7 +68,9 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
         left_out = [c for c in left_out if c.name not in {n.name for n in numbers}]
     if not numbers and not categories:
         reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in left_out[:10])
-        raise InputError(f"no column is left to learn from ({reasons or 'there is none beside the target'})")
+        raise InputError(
+            f"no column is left to learn from in {len(train)} rows ({reasons or 'there is none beside the target'})"
+        )
     labels = train.labels
     target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
     return TableSchema(

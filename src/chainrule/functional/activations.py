@@ -52,8 +52,8 @@ def tanh_derivative(z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def relu(z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """f(z) = max(0, z)."""
-    return z.clamp(min=0)
+    """f(z) = max(0, z); not clamp, whose derivative at the corner z = 0 is the right one."""
+    return torch.where(z <= 0, torch.zeros_like(z), z)
 
 
 def relu_derivative(z: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

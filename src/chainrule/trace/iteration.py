@@ -50,9 +50,9 @@ def open_iteration(
         True
     """
     batch = (inputs,) if isinstance(inputs, Tensor) else inputs
-    _validate(batch, targets, loss, optimizer, learning_rate)
-    if isinstance(network, Fronted):
+    if isinstance(network, Fronted):  # it fills what is missing
         batch, network = network.front(*batch), network.network
+    _validate(batch, targets, loss, optimizer, learning_rate)
     chosen = _choose_loss(network, batch, targets, loss)
     facts = (
         ("rows in the batch", str(len(targets))), ("loss", chosen.replace("_", " ")), ("optimizer", optimizer),

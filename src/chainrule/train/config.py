@@ -36,7 +36,16 @@ class TrainConfig:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"train.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("steps", "micro_batch", "save_every", "eval_every", "patience", "retries", "max_grad_norm"):
+        for name in (
+            "steps",
+            "micro_batch",
+            "threads",
+            "save_every",
+            "eval_every",
+            "patience",
+            "retries",
+            "max_grad_norm",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"train.{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.average < 1:

@@ -7,6 +7,7 @@ tests/parity/test_fused_optimizer.py. ``torch.optim`` is not used because its fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,8 +36,8 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise InputError(f"optimizer.name is {self.name!r}; {nearest(self.name, NAMES)}")
-        if not self.learning_rate > 0:
-            raise InputError(f"optimizer.learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"optimizer.learning_rate must be a number above 0, got {self.learning_rate}")
         if self.weight_decay < 0:
             raise InputError(f"optimizer.weight_decay must not be negative, got {self.weight_decay}")
 

@@ -117,7 +117,10 @@ class Run:
             InputError: it is missing or damaged.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            data = json.loads((self.path / name).read_text(encoding="utf-8"))
+            if not isinstance(data, dict):
+                raise ValueError(f"expected an object, got {type(data).__name__}")
+            return data
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path / name} cannot be read ({error}); the run folder is incomplete") from error
 

@@ -16,7 +16,7 @@ from chainrule.train.run import Run
 
 COUNTERS = (
     "best_step", "best_value", "stale", "refused", "learning_scale", "micro_batch", "seconds", "batch_seconds",
-    "update_seconds", "valid_seconds",
+    "update_seconds", "valid_seconds", "steps",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ class TrainState:
         self.best: dict[str, Tensor] = {}  # weights of the best evaluation, on the CPU
         self.best_unsaved = False
         self.step = 0
+        self.steps = config.steps  # planned in all
         self.best_step = 0
         self.best_value = math.nan
         self.stale = 0  # evaluations since the best one
@@ -120,9 +121,11 @@ class TrainState:
         self.best = checkpoint.tensors.get("best", {})
         self.best_unsaved = bool(self.best)
         self.step = checkpoint.step
-        state = dict(checkpoint.state)
+        steps, state = self.steps, dict(checkpoint.state)
         state["best_value"] = math.nan if state["best_value"] is None else state["best_value"]
         for name, value in state.items():
             assert name in COUNTERS, f"the checkpoint holds an unknown counter {name!r}"
             setattr(self, name, value)
+        if self.steps != steps:  # a run that is to go on longer gets its patience anew
+            self.steps, self.stale = steps, 0
         run.forget_after(self.step)

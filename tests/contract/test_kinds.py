@@ -1,0 +1,120 @@
+"""Every data kind over every sort of source: exactly one claims each."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from chainrule.data.kind import DataKind
+from chainrule.data.sources import open_source
+from chainrule.recognise import KINDS, find_kind, recognise
+
+CSV = "height,weight,label\n" + "".join(f"{i},{i * i % 7},{'ab'[i % 2]}\n" for i in range(30))
+
+
+def pixels(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+
+
+def csv(folder: Path) -> Any:
+    (folder / "t.csv").write_text(CSV)
+    return folder / "t.csv"
+
+
+def csv_gz(folder: Path) -> Any:
+    (folder / "t.csv.gz").write_bytes(gzip.compress(CSV.encode()))
+    return folder / "t.csv.gz"
+
+
+def jsonl(folder: Path) -> Any:
+    pl.read_csv(CSV.encode()).write_ndjson(folder / "t.jsonl")
+    return folder / "t.jsonl"
+
+
+def parquet(folder: Path) -> Any:
+    pl.read_csv(CSV.encode()).write_parquet(folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def class_folders(folder: Path) -> Any:
+    for name in ("cat", "dog"):
+        (folder / name).mkdir()
+        for i in range(3):
+            Image.fromarray(pixels(i)).save(folder / name / f"{i}.png")
+    return folder
+
+
+def zipped(folder: Path) -> Any:
+    inner = folder / "inner"
+    inner.mkdir()
+    class_folders(inner)
+    with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
+        for path in inner.rglob("*.png"):
+            archive.write(path, path.relative_to(folder))
+    return folder / "photos.zip"
+
+
+def image_npz(folder: Path) -> Any:
+    np.savez(folder / "i.npz", x=np.stack([pixels(i) for i in range(6)]), y=np.arange(6) % 2)
+    return folder / "i.npz"
+
+
+def table_npz(folder: Path) -> Any:
+    np.savez(folder / "t.npz", x=np.random.default_rng(0).normal(size=(20, 4)), y=np.arange(20) % 2)
+    return folder / "t.npz"
+
+
+def idx(folder: Path) -> Any:
+    images = np.stack([pixels(i)[..., 0] for i in range(6)])
+    header = (2051).to_bytes(4, "big") + b"".join(n.to_bytes(4, "big") for n in images.shape)
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + images.tobytes()))
+    labels = (2049).to_bytes(4, "big") + (6).to_bytes(4, "big") + bytes([0, 1, 0, 1, 0, 1])
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return folder / "train-images-idx3-ubyte.gz"
+
+
+SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "truth table": (lambda folder: "xor", "gates"),
+    "csv": (csv, "table"),
+    "csv.gz": (csv_gz, "table"),
+    "jsonl": (jsonl, "table"),
+    "parquet": (parquet, "table"),
+    "data frame": (lambda folder: pl.read_csv(CSV.encode()), "table"),
+    "rows and targets": (lambda folder: (np.zeros((9, 3)), np.arange(9) % 2), "table"),
+    "npz of rows": (table_npz, "table"),
+    "known table": (lambda folder: "iris", "table"),
+    "class folders": (class_folders, "image"),
+    "zip of class folders": (zipped, "image"),
+    "npz of images": (image_npz, "image"),
+    "idx": (idx, "image"),
+    "images and targets": (lambda folder: (np.zeros((9, 8, 8), np.uint8), np.arange(9) % 2), "image"),
+    "known images": (lambda folder: "digits", "image"),
+}
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_exactly_one_kind_claims_a_source(name: str, tmp_path: Path) -> None:
+    make, expected = SOURCES[name]
+    source = open_source(make(tmp_path))
+    claims = {kind: find_kind(kind).recognises(source) for kind in KINDS}
+    assert [kind for kind, reason in claims.items() if reason] == [expected], claims
+    found = recognise(source)
+    assert expected == found.kind.NAME
+    assert found.reason.strip()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_has_every_name_of_the_contract(name: str) -> None:
+    kind = find_kind(name)
+    wanted = [word for word in vars(DataKind) if not word.startswith("_")] + ["NAME", "AUGMENT"]
+    assert name == kind.NAME
+    for word in wanted:
+        assert hasattr(kind, word), word
