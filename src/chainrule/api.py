@@ -137,6 +137,10 @@ class TrainedRun:
             "            " + " · ".join(f"{key} {value:.4g}" for key, value in test.items()),
         ]
         lines += [f"why         {metrics['remark']}"] if "remark" in metrics else []
+        if "folds" in metrics:
+            folds = metrics["folds"]
+            mean, spread = folds["mean"][name], folds["std"][name]
+            lines.append(f"folds       {name} {mean:.4g} +- {spread:.4g} over {folds['k']} folds")
         baseline = metrics["baseline"]
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
@@ -187,11 +191,12 @@ class TrainedRun:
 
 
 def fit(
-    source: Any, *, target: str | int = "", task: str = "", model: str | nn.Module = "", epochs: int = 0,
-    batch_size: int = 0, lr: float = 0.0, seed: int = 0, valid: Any = "", test: Any = "", group: str = "",
-    folds: int = 0, weights: str | Path = "", time_limit: float | str = 0, device: str = "", precision: str = "",
-    out: str | Path = "", recipe: str | Path = "", set: Mapping[str, Any] | None = None,
-    watch: Watch | None = None, tell: Tell | None = None,
+    source: Any, *, target: str | int | None = None, task: str | None = None, model: str | nn.Module | None = None,
+    epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, seed: int | None = None,
+    valid: Any = None, test: Any = None, group: str | None = None, folds: int | None = None,
+    weights: str | Path | None = None, time_limit: float | str | None = None, device: str | None = None,
+    precision: str | None = None, out: str | Path | None = None, recipe: str | Path | None = None,
+    set: Mapping[str, Any] | None = None, watch: Watch | None = None, tell: Tell | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train a network on ``source`` (path, known name, DataFrame, ``(X, y)`` or arrays) and judge it honestly.
 
@@ -204,34 +209,34 @@ def fit(
         NonFiniteError: training met numbers that are not finite; the last good weights are kept in the run.
         Stopped: a signal asked to stop; everything is saved.
     """
-    if not isinstance(model, str | nn.Module):
+    if not isinstance(model, str | nn.Module | None):
         raise InputError(
             f"model is {model!r}; give a name (chainrule.models() lists them) or an nn.Module that is built"
         )
-    if not (isinstance(valid, str | Path) and isinstance(test, str | Path)):
+    if not (isinstance(valid, str | Path | None) and isinstance(test, str | Path | None)):
         parts = {"train": source, "valid": valid, "test": test}
-        source = {name: part for name, part in parts.items() if not (isinstance(part, str) and not part)}
-        valid = test = ""
+        source = {name: part for name, part in parts.items() if part is not None}
+        valid = test = None
     flags = {
-        "data.target": str(target), "data.task": task, "data.valid": str(valid), "data.test": str(test),
-        "data.group": group, "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr,
-        "train.seed": seed, "train.time_limit": seconds(time_limit), "train.device": device,
+        "data.target": target, "data.task": task, "data.valid": valid, "data.test": test, "data.group": group,
+        "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr, "train.seed": seed,
+        "train.time_limit": None if time_limit is None else seconds(time_limit), "train.device": device,
         "train.precision": precision,
     }  # fmt: skip
     settings = read_settings(Path(recipe)) if recipe else {}
-    if epochs:
+    if epochs is not None:
         settings.pop("train.steps", None)  # a run's recipe holds both; what was typed decides
-    settings |= {name: value for name, value in flags.items() if value or (name == "data.target" and target == 0)}
+    settings |= given(flags)
     settings |= dict(set or {})
     say = tell or _quiet
     untrained = copy.deepcopy(model)
-    if folds:
+    if folds is not None:
         check_folds(source, settings, folds)
-    training = start_training(source, settings, model, Path(out) if out else None, weights)
+    training = start_training(source, settings, model, None if out is None else Path(out), weights)
     for line in training.lines():
         say(line)
     run = _train(training, watch, say, model)
-    if folds:
+    if folds is not None:
         cross_validate(source, settings, untrained, folds, run.path, say)
     return run
 
@@ -247,17 +252,19 @@ class Looked:
         """In a few lines for a person; notes of the audit are told as well."""
         seen = self.prepared
         target = f"target      {describe_target(seen.schema.target)}"
-        return [seen.line(), target, *seen.findings_lines(), baseline_line(self.baselines)]
+        head = [seen.recognised_line(), target, seen.divided_line()]
+        return [*head, *seen.findings_lines(), baseline_line(self.baselines)]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""
         return {**self.prepared.summary(), "baselines": self.baselines}
 
 
-def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[str, Any] | None = None) -> Looked:
+def look(
+    source: Any, *, target: str | int | None = None, task: str | None = None, set: Mapping[str, Any] | None = None
+) -> Looked:
     """What a source is, what is wrong with it, how it would be divided and what a baseline scores; trains nothing."""
-    settings = {"data.target": str(target), "data.task": task, **(set or {})}
-    settings = {name: value for name, value in settings.items() if value != ""}
+    settings = given({"data.target": target, "data.task": task}) | dict(set or {})
     unknown = [name for name in settings if not name.startswith("data.")]
     if unknown:
         raise InputError(f"look trains nothing, so {', '.join(unknown)} has no effect; only data.* can be set")
@@ -267,7 +274,7 @@ def look(source: Any, *, target: str | int = "", task: str = "", set: Mapping[st
 
 
 def resume(
-    run: str | Path, data: Any = None, *, epochs: int = 0, model: nn.Module | None = None,
+    run: str | Path, data: Any = None, *, epochs: int | None = None, model: nn.Module | None = None,
     set: Mapping[str, Any] | None = None, watch: Watch | None = None, tell: Tell | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Continue a run from its newest whole checkpoint, as if it had never stopped.
@@ -275,7 +282,7 @@ def resume(
     Raises:
         InputError: the data changed, a setting may not change, or every checkpoint is damaged.
     """
-    settings = dict(set or {}) | ({"train.epochs": epochs} if epochs else {})
+    settings = dict(set or {}) | given({"train.epochs": epochs})
     say = tell or _quiet
     training = resume_training(Path(run), data, settings, model)
     for line in training.notes:
@@ -284,7 +291,7 @@ def resume(
 
 
 def trace(
-    source: Any, *, target: str | int = "", model: str = "", lr: float = 0.01, symbols: bool = False,
+    source: Any, *, target: str | int | None = None, model: str | None = None, lr: float = 0.01, symbols: bool = False,
     set: Mapping[str, Any] | None = None,
 ) -> Iteration:  # fmt: skip
     """Open one iteration of a run, or of a fresh network on ``source``: every number, checked against autograd.
@@ -298,12 +305,12 @@ def trace(
 
     settings = dict(set or {})
     if isinstance(source, str | Path) and (Path(source) / "recipe.json").is_file():
-        if settings or target or model:
+        if settings or target is not None or model:
             raise InputError("a run's network is traced as it is; leave out --target, --model and --set")
         opened = TrainedRun(source)
         session, prepared = opened.session, opened.prepared()
     else:
-        settings |= {"data.target": str(target)} if target != "" else {}
+        settings |= given({"data.target": target})
         small = {} if model or "model.name" in settings else {"model.hidden": 4}
         session, prepared = fresh_session(source, small | settings, model)
     samples = session.encode(prepared.parts["train"])
@@ -377,6 +384,12 @@ def datasets(name: str | None = None) -> list[dict[str, Any]]:
     return [{"name": known.name, "what": known.what, "home": known.home} for known in chosen]
 
 
+def given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that somebody gave; those of data as text, which paths and column numbers become."""
+    known = {name: value for name, value in flags.items() if value is not None}
+    return {name: str(value) if name.startswith("data.") else value for name, value in known.items()}
+
+
 def seconds(text: float | str) -> float:
     """A duration in seconds: a number, or text like 90s, 10m, 1.5h.
 
@@ -397,6 +410,7 @@ def _train(training: Training, watch: Watch | None, say: Tell, model: str | nn.M
     """The for-loop around the loop: show, then score; a signal stops it with everything saved."""
     run = training.run
     with closing(run):
+        report = None
         with stoppable(run):
             for report in training:
                 if watch is not None:
@@ -405,6 +419,8 @@ def _train(training: Training, watch: Watch | None, say: Tell, model: str | nn.M
             say(note)
         if run.stop_signal:
             raise Stopped(f"stopped and saved; continue with: chainrule resume {run.path}", run.stop_signal)
+        if report is None:
+            say(f"finished    already, at step {run.counters['step']:,}; train on with --epochs")
         planned, patience = training.recipe.train.steps, training.recipe.train.patience
         if run.counters["step"] < planned:
             why = "the time limit is reached" if run.out_of_time else f"no better value in {patience} evaluations"

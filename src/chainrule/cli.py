@@ -20,32 +20,46 @@ app = typer.Typer(
     help="From a person's data to a trained, proven, explained and usable neural network.",
 )  # fmt: skip
 
+Word, Count, Number = str | None, int | None, float | None  # None: not typed
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="part.name=value", help="Any setting, repeatable.")]
+Name = Annotated[Word, typer.Argument(metavar="NAME", help="One of them.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
+def about(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """From a person's data to a trained, proven, explained and usable neural network."""
+    if version:
+        import chainrule
+
+        typer.echo(chainrule.__version__)
+        raise typer.Exit
+
+
+@app.command(short_help="Train a network on SOURCE and judge it.")
 def fit(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or name of a known data set.")],
-    target: Annotated[str, typer.Option(help="Column to learn: its name, or index (-1 the last).")] = "",
-    task: Annotated[str, typer.Option(help="classify or regress; found from the target.")] = "",
-    model: Annotated[str, typer.Option(help="See chainrule models; chosen by the data.")] = "",
-    epochs: Annotated[int, typer.Option(help="Passes over the train split.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Rows of one optimizer step.")] = 0,
-    lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of weights, order and draws; the split has data.split_seed.")] = 0,
-    valid: Annotated[str, typer.Option(metavar="SOURCE", help="Validation data of its own.")] = "",
-    test: Annotated[str, typer.Option(metavar="SOURCE", help="Test data of its own.")] = "",
-    group: Annotated[str, typer.Option(metavar="COL|PATTERN", help="What may not be divided between splits.")] = "",
-    folds: Annotated[int, typer.Option(help="Cross-validate as well, over this many folds.")] = 0,
-    weights: Annotated[str, typer.Option(metavar="FILE", help="Start from a reference implementation's weights.")] = "",
-    time_limit: Annotated[str, typer.Option(help="Of training with its validation: 90s, 10m, 1h.")] = "0",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or auto (timed).")] = "",
-    out: Annotated[str, typer.Option(metavar="DIR", help="The run folder, absent or empty.")] = "",
-    recipe: Annotated[str, typer.Option(metavar="FILE", help="Settings from a recipe.json.")] = "",
+    target: Annotated[Word, typer.Option(help="Column to learn: its name, or index (-1 the last).")] = None,
+    task: Annotated[Word, typer.Option(help="classify or regress; found from the target.")] = None,
+    model: Annotated[Word, typer.Option(help="See chainrule models; chosen by the data.")] = None,
+    epochs: Annotated[Count, typer.Option(help="Passes over the train split.")] = None,
+    batch_size: Annotated[Count, typer.Option(help="Rows of one optimizer step.")] = None,
+    lr: Annotated[Number, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[Count, typer.Option(help="Of weights, order and draws; the split has data.split_seed.")] = None,
+    valid: Annotated[Word, typer.Option(metavar="SOURCE", help="Validation data of its own.")] = None,
+    test: Annotated[Word, typer.Option(metavar="SOURCE", help="Test data of its own.")] = None,
+    group: Annotated[Word, typer.Option(metavar="COL|PATTERN", help="What may not be divided between splits.")] = None,
+    folds: Annotated[Count, typer.Option(help="Cross-validate as well, over this many folds.")] = None,
+    weights: Annotated[
+        Word, typer.Option(metavar="FILE", help="Start from a reference implementation's weights.")
+    ] = None,
+    time_limit: Annotated[Word, typer.Option(help="Of training with its validation: 90s, 10m, 1h.")] = None,
+    device: Annotated[Word, typer.Option(help="cpu, cuda, mps or auto.")] = None,
+    precision: Annotated[Word, typer.Option(help="float32, bfloat16 or auto (timed).")] = None,
+    out: Annotated[Word, typer.Option(metavar="DIR", help="The run folder, absent or empty.")] = None,
+    recipe: Annotated[Word, typer.Option(metavar="FILE", help="Settings from a recipe.json.")] = None,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -60,11 +74,11 @@ def fit(
     show.finished(run)
 
 
-@app.command()
+@app.command(short_help="What SOURCE is, and what a baseline scores.")
 def look(
-    source: Annotated[str, typer.Argument(metavar="SOURCE")],
-    target: Annotated[str, typer.Option(help="Column to learn.")] = "",
-    task: Annotated[str, typer.Option(help="classify or regress.")] = "",
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or name of a known data set.")],
+    target: Annotated[Word, typer.Option(help="Column to learn.")] = None,
+    task: Annotated[Word, typer.Option(help="classify or regress.")] = None,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -78,11 +92,13 @@ def look(
             typer.echo(line)
 
 
-@app.command()
+@app.command(short_help="Continue RUN exactly where it stopped.")
 def resume(
     run: RunFolder,
-    epochs: Annotated[int, typer.Option(help="A new number of epochs in all.")] = 0,
-    accept_data_change: Annotated[bool, typer.Option(help="Go on although the data changed.")] = False,
+    epochs: Annotated[Count, typer.Option(help="A new number of epochs in all.")] = None,
+    accept_data_change: Annotated[
+        bool, typer.Option("--accept-data-change", help="Go on although the data changed.")
+    ] = False,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -93,10 +109,10 @@ def resume(
     show.finished(_api().resume(run, epochs=epochs, set=chosen, watch=show.report, tell=show.line))
 
 
-@app.command()
+@app.command(short_help="Score RUN on its test split or on SOURCE.")
 def evaluate(
     run: RunFolder,
-    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="Labelled data.")] = None,
+    source: Annotated[Word, typer.Argument(metavar="SOURCE", help="Labelled data.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -115,8 +131,8 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Files, folders, or values.")],
-    out: Annotated[str, typer.Option(metavar="FILE", help="Write CSV here instead of showing it.")] = "",
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, or values.")],
+    out: Annotated[Word, typer.Option(metavar="FILE", help="Write CSV here instead of showing it.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -134,10 +150,10 @@ def predict(
         typer.echo(answers.write_csv(), nl=False)
 
 
-@app.command()
+@app.command(short_help="What the answers of RUN depend on.")
 def explain(
     run: RunFolder,
-    source: Annotated[str | None, typer.Argument(metavar="[INPUT]", help="Labelled data.")] = None,
+    source: Annotated[Word, typer.Argument(metavar="INPUT", help="Labelled data.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -149,14 +165,14 @@ def explain(
         typer.echo(explained.text())
 
 
-@app.command()
+@app.command(short_help="Open one iteration, number by number.")
 def trace(
-    source: Annotated[str, typer.Argument(metavar="SOURCE|RUN")],
-    target: Annotated[str, typer.Option(help="Column to learn.")] = "",
-    model: Annotated[str, typer.Option(help="mlp unless named.")] = "",
+    source: Annotated[str, typer.Argument(metavar="SOURCE|RUN", help="Data for a fresh network, or a run folder.")],
+    target: Annotated[Word, typer.Option(help="Column to learn.")] = None,
+    model: Annotated[Word, typer.Option(help="mlp unless named.")] = None,
     lr: Annotated[float, typer.Option(help="Learning rate of the update.")] = 0.01,
-    symbols: Annotated[bool, typer.Option(help="Derive dL/dw in symbols as well.")] = False,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Write the page here as well.")] = "",
+    symbols: Annotated[bool, typer.Option("--symbols", help="Derive dL/dw in symbols as well.")] = False,
+    out: Annotated[Word, typer.Option(metavar="FILE", help="Write the page here as well.")] = None,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -172,9 +188,11 @@ def trace(
         typer.echo(opened.text())
 
 
-@app.command()
+@app.command(short_help="The architectures there are.")
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: Json = False, debug: Debug = False
+    name: Annotated[Word, typer.Argument(metavar="NAME", help="One of them.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """The architectures there are, or one of them: paper, parameters, what it was verified against."""
     _table(_api().models(name), as_json)
@@ -182,7 +200,9 @@ def models(
 
 @app.command()
 def datasets(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None, as_json: Json = False, debug: Debug = False
+    name: Annotated[Word, typer.Argument(metavar="NAME", help="One of them.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """The data sets known by name."""
     _table(_api().datasets(name), as_json)
@@ -224,7 +244,7 @@ def _api() -> Any:
     return chainrule.api
 
 
-def _check_place(out: str) -> None:
+def _check_place(out: str | None) -> None:
     """Refuse a file that cannot be written before anything is computed for it."""
     if out and (Path(out).is_dir() or not Path(out).parent.is_dir()):
         raise InputError(f"--out {out!r} is no place for a file: give a file's name in a folder that exists")

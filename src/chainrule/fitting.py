@@ -67,12 +67,13 @@ class Training:
     def lines(self) -> Iterator[str]:
         """What a person hears before the first step: what it is, what is wrong with it, what baselines score."""
         config = self.recipe.train
-        yield self.prepared.line()
+        yield self.prepared.recognised_line()
         yield (
             f"learning    {describe_target(self.session.schema.target)} by {self.recipe.model_name} in "
             f"{config.epochs} epochs x {self.per_epoch()} iterations = {config.steps} steps "
             "(change: --target, --task, --model, --epochs)"
         )
+        yield self.prepared.divided_line()
         yield from self.prepared.findings_lines(notes=False)
         yield from self.notes
         yield baseline_line(self.baselines)
@@ -95,13 +96,13 @@ class Training:
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
         )
         write_report(self.run, self.session, self.prepared, metrics, rows)
-        if remark := why_not_xor(self.session):
+        if metrics["test"].get("accuracy", 1.0) < 1.0 and (remark := why_not_xor(self.session)):
             self.run.write("metrics.json", metrics | {"remark": remark})
         return metrics
 
 
 def start_training(
-    source: Any, settings: Settings, model: str | nn.Module, out: Path | None, weights: str | Path = "",
+    source: Any, settings: Settings, model: str | nn.Module | None, out: Path | None, weights: str | Path | None = None,
     fold: tuple[int, int] | None = None,
 ) -> Training:  # fmt: skip
     """A new run: data read, audited and divided, recipe resolved and written; nothing trained yet.
@@ -130,7 +131,7 @@ def start_training(
     return Training(run, prepared, session, samples, notes)
 
 
-def fresh_session(source: Any, settings: Settings, model: str) -> tuple[Session, Prepared]:
+def fresh_session(source: Any, settings: Settings, model: str | None) -> tuple[Session, Prepared]:
     """A network that has not learned anything, with its data; no run folder is made.
 
     Raises:
@@ -190,7 +191,7 @@ def check_folds(source: Any, settings: Settings, k: int) -> None:
 
 
 def cross_validate(
-    source: Any, settings: Settings, model: str | nn.Module, k: int, run: Path, tell: Callable[[str], None]
+    source: Any, settings: Settings, model: str | nn.Module | None, k: int, run: Path, tell: Callable[[str], None]
 ) -> dict[str, Any]:
     """Train and score K more times in ``run``/folds, each on its own test fold; the summary joins metrics.json.
 

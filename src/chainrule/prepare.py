@@ -38,10 +38,14 @@ class Prepared:
     config: DataConfig  # with the kind and the target that were found
     fold: tuple[int, int] | None = None  # this is fold i of k
 
-    def line(self) -> str:
-        """What was recognised and how it was divided."""
+    def recognised_line(self) -> str:
+        """What was recognised, why, and how to override it."""
+        return f"recognised  {self.kind.NAME}: {self.recognised} (change: --set data.kind=)"
+
+    def divided_line(self) -> str:
+        """How it was divided, and why."""
         rows = ", ".join(f"{name} {len(records):,}" for name, records in self.parts.items())
-        return f"recognised  {self.kind.NAME}: {self.recognised} (change: --set data.kind=); {rows}: {self.divided}"
+        return f"divided     {rows}: {self.divided}"
 
     def findings_lines(self, notes: bool = True) -> list[str]:
         """What the audit found, a line each; without the mere notes where asked."""
@@ -91,6 +95,8 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         parts, divided = _fold(usable, fold, config)
     findings += dropped
     train = parts["train"]
+    if train is parts["test"]:
+        divided = "a truth table is its own train, validation and test set"
     if schema is None:
         schema = kind.learn_schema(train, config)
     classes = isinstance(schema.target, ClassTarget)

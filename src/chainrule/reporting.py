@@ -105,7 +105,7 @@ def _mistakes(
 def why_not_xor(session: Session) -> str:
     """For a network of two inputs without non-linearity: the product of its matrices, and what a line cannot do."""
     network = session.module.network
-    if session.kind.NAME != "gates":
+    if session.schema.target.name != "xor":
         return ""
     if isinstance(network, MLP) and network.config.activation == "identity":
         parameters = list(network.parameters())  # weight, bias, weight, bias, ...

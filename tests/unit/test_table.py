@@ -536,14 +536,17 @@ def test_columns_are_scaled_and_encoded() -> None:
 
 def test_training_hides_some_codes() -> None:
     records, schema = learn(pl.DataFrame({"w": ["a", "b"] * 5000, "y": np.arange(10000) % 2}))
-    front = table.front(schema, "columns")
-    inputs = table.encode(records, schema).inputs
-    torch.manual_seed(0)
-    hidden = (front(*inputs)[2] == 0).sum()
-    assert 20 <= hidden <= 90  # 50 expected
-    torch.manual_seed(0)
-    assert (front(*inputs)[2] == 0).sum() == hidden
-    assert (front.eval()(*inputs)[2] > 0).all()
+    batch = table.encode(records, schema).batch(torch.arange(10000))
+    augmented = [
+        table.augment(batch, torch.Generator().manual_seed(seed), table.TableAugmentConfig()) for seed in (0, 0, 1)
+    ]
+    hidden = [(one.inputs[1] == 0) for one in augmented]
+    assert 20 <= hidden[0].sum() <= 90  # 50 expected
+    assert torch.equal(hidden[0], hidden[1])
+    assert not torch.equal(hidden[0], hidden[2])
+    assert (batch.inputs[1] > 0).all()  # the samples themselves stay as they are
+    with pytest.raises(InputError, match="augment.unseen"):
+        table.TableAugmentConfig(unseen=1.0)
 
 
 @pytest.mark.parametrize("takes", ["vector", "columns"])
@@ -625,4 +628,4 @@ def test_show_and_augment() -> None:
     assert table.show(records, 3).values["income"] == ""
     assert set(table.show(records, 0).values) == set(records.names)
     batch = table.encode(records, schema).batch(torch.tensor([1, 2]))
-    assert table.augment(batch, torch.Generator(), None) is batch
+    assert table.augment(batch, torch.Generator(), table.TableAugmentConfig(unseen=0)) is batch

@@ -12,8 +12,6 @@ class DataConfig:
     """What to read and how to divide it; empty words mean "find it out and say so"."""
 
     kind: str = ""  # table, image, ...; "" recognises it
-    source: str = ""  # path or name of a known set; "" for data handed over in memory
-    source2: str = ""
     valid: str = ""
     test: str = ""
     target: str = ""  # a column's name, or its index as text, -1 the last

@@ -7,7 +7,7 @@ table_schema.py, the front in table_front.py; here rows become tensors and are l
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,13 +28,25 @@ from chainrule.data.table_schema import TableSchema, learn_schema, load_schema
 from chainrule.errors import InputError, nearest
 
 __all__ = [
-    "AUGMENT", "NAME", "TableRecords", "TableSchema", "aligned", "augment", "classical", "columns", "encode", "findings", "front",
-    "input_names", "learn_schema", "load_schema", "mismatches", "read", "read_inputs", "recognises", "show", "sizes",
-    "target_of",
+    "AUGMENT", "NAME", "TableAugmentConfig", "TableRecords", "TableSchema", "aligned", "augment", "classical",
+    "columns", "encode", "findings", "front", "input_names", "learn_schema", "load_schema", "mismatches", "read",
+    "read_inputs", "recognises", "show", "sizes", "target_of",
 ]  # fmt: skip
 
+
+@dataclass(frozen=True, kw_only=True)
+class TableAugmentConfig:
+    """What happens to a training batch of rows."""
+
+    unseen: float = 0.005  # share of category cells that are hidden as if they had never been seen
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.unseen < 1:
+            raise InputError(f"augment.unseen is a share from 0 to below 1, got {self.unseen}")
+
+
 NAME = "table"
-AUGMENT = None
+AUGMENT = TableAugmentConfig
 BLOCK_ROWS = 1 << 16
 GROUP_NAME = (
     r"(?i)(^|[^a-z])(patient|subject|user|customer|client|person|participant|session|household|family|device|store)"
@@ -235,9 +247,13 @@ def input_names(schema: TableSchema, takes: str) -> list[str]:
     return [n.name for n in schema.numbers] + [c.name for c in schema.categories]
 
 
-def augment(batch: Batch, generator: torch.Generator, config: Any) -> Batch:
-    """The batch as it is: tables are not augmented."""
-    return batch
+def augment(batch: Batch, generator: torch.Generator, config: TableAugmentConfig) -> Batch:
+    """The batch with a share of its codes turned into code 0, so that the row of unseen categories is trained."""
+    numbers, codes = batch.inputs
+    if not config.unseen or not codes.shape[1]:
+        return batch
+    kept = torch.rand(codes.shape, generator=generator, device=generator.device).to(codes.device) >= config.unseen
+    return Batch((numbers, codes * kept), batch.targets, batch.ids, batch.mask)
 
 
 def show(records: TableRecords, row: int) -> Shown:

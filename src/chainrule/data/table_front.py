@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from chainrule.data.columns import CategoryColumn, NumberColumn
 
 MAX_ONE_HOT = 64  # categories of one column that get an input of their own
-UNSEEN_SHARE = 0.005  # of the codes, set to "unseen" in training so that its row learns
 
 
 def _row(values: Sequence[float]) -> Tensor:
@@ -118,8 +117,6 @@ class ColumnsFront(nn.Module):
         known = numbers.nan_to_num(torch.finfo(numbers.dtype).min)  # below every bin, so that its encoding is 0
         encoded = (known.unsqueeze(-1) - self.lower).mul_(self.slope).clamp_(0, 1)
         codes = codes.long()
-        if self.training and self.has_categories:
-            codes = codes * (torch.rand(codes.shape, device=codes.device) >= UNSEEN_SHARE)
         if self.has_flags:
             codes = torch.cat((codes, numbers.index_select(1, self.flagged).isnan().long() + 1), 1)
         return z, encoded, codes

@@ -1,16 +1,19 @@
 """ResNet: each block learns what to add to its input, so a hundred layers still train.
 
 Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1, figure 5.
-Reference: torchvision.models.resnet18/34/50/101/152, compared in tests/parity/test_resnet.py. Parameter names and the
-    order of random draws are torchvision's: its state dicts load as they are, and an equal seed gives equal weights.
+    For clips R3D of Tran et al. 2018, "A Closer Look at Spatiotemporal Convolutions", arXiv:1711.11248, table 1.
+Reference: torchvision.models.resnet18/34/50/101/152 and models.video.r3d_18, compared in tests/parity/test_resnet.py.
+    Parameter names and the order of random draws are those of torchvision's 2-D networks: their state dicts load as they
+    are, and an equal seed gives equal weights. ``r3d_name`` turns the names of r3d_18 into ours.
 Differs: in a bottleneck the 3x3 convolution has the stride, not the first 1x1 (as torchvision since 2016); images of
     64 pixels or less get the small stem of the paper's section 4.2, because the stem of table 1 would leave them
-    with a last map of 2x2 or less.
+    with a last map of 2x2 or less (clips: up to 32 pixels, as R3D's stem halves the map once, not twice).
 Letters: D is the size of the embedding, 8 widths (basic blocks) or 32 widths (bottlenecks).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,19 +23,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chainrule.errors import InputError
+from chainrule.nn.convolution import CONVOLUTIONS, Dims, batch_norm, check_sizes, convolution, side_of, window
 
-Stem = Literal["imagenet", "small"]
+Stem = Literal["imagenet", "small", "video"]
 SMALL_IMAGE_PX = 64  # up to this side the imagenet stem and four stages (32-fold) leave 2x2 values or fewer
+SMALL_CLIP_PX = 32  # the same for the video stem (16-fold)
 
 
-def stem_for(image_size: tuple[int, int]) -> Stem:
-    """The stem that suits images of this height and width.
+def stem_for(image_size: tuple[int, ...]) -> Stem:
+    """The stem that suits signals of this length, images of this height and width, or clips (frames first).
 
     Example:
-        >>> stem_for((28, 28)), stem_for((224, 224))
-        ('small', 'imagenet')
+        >>> stem_for((28, 28)), stem_for((224, 224)), stem_for((16, 112, 112))
+        ('small', 'imagenet', 'video')
     """
-    return "small" if min(image_size) <= SMALL_IMAGE_PX else "imagenet"
+    side, clip = side_of(image_size), len(image_size) == 3
+    if side <= (SMALL_CLIP_PX if clip else SMALL_IMAGE_PX):
+        return "small"
+    return "video" if clip else "imagenet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +48,8 @@ class ResNetConfig:
     """Sizes of a residual network; the defaults are resnet18.
 
     ``stem`` "auto" is replaced by what ``stem_for(image_size)`` says, so the config always shows what is built:
-    "imagenet" is a 7x7 convolution of stride 2 and a pool of stride 2, "small" one 3x3 convolution of stride 1.
+    "imagenet" is a 7x7 convolution of stride 2 and a pool of stride 2, "small" one 3x3 convolution of stride 1,
+    "video" a 3x7x7 convolution of stride 1x2x2. r3d_18 is the default with ``image_size=(16, 112, 112), dims=3``.
 
     Example:
         >>> ResNetConfig(in_channels=1, num_classes=10, image_size=(28, 28)).stem
@@ -49,32 +58,40 @@ class ResNetConfig:
 
     in_channels: int
     num_classes: int
-    image_size: tuple[int, int] = (224, 224)  # height and width the network is meant for; others work as well
+    image_size: tuple[int, ...] = (224, 224)  # the size the network is meant for; others work as well
+    dims: Dims = 2  # 1: signals, size (samples,); 2: images, (height, width); 3: clips, (frames, height, width)
     blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks of each stage; stages after the first halve the map
     bottleneck: bool = False  # 1x1, 3x3, 1x1 convolutions with four times the channels instead of two 3x3
     width: int = 64  # channels of the first stage's 3x3 convolutions; doubles with each stage
-    stem: Literal["auto", "imagenet", "small"] = "auto"
+    stem: Literal["auto", "imagenet", "small", "video"] = "auto"
 
     def __post_init__(self) -> None:
-        sizes = {"in_channels": self.in_channels, "num_classes": self.num_classes, "width": self.width}
-        for name, size in sizes.items():
-            if size < 1:
-                raise InputError(f"model.{name} must be at least 1, got {size}")
+        check_sizes(
+            self.dims, self.image_size, in_channels=self.in_channels, num_classes=self.num_classes, width=self.width
+        )
         if not self.blocks or min(self.blocks) < 1:
             raise InputError(f"model.blocks needs one number of at least 1 per stage, got {self.blocks}")
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise InputError(f"model.image_size is height and width in pixels, got {self.image_size}")
-        if self.stem not in ("auto", "imagenet", "small"):
-            raise InputError(f"model.stem must be 'auto', 'imagenet' or 'small', got {self.stem!r}")
+        stems = ("auto", "small", "video" if self.dims == 3 else "imagenet")
+        if self.stem not in stems:
+            raise InputError(
+                f"model.stem must be {stems[0]!r}, {stems[2]!r} or {stems[1]!r} with model.dims={self.dims}, "
+                f"got {self.stem!r}"
+            )
         if self.stem == "auto":
             object.__setattr__(self, "stem", stem_for(self.image_size))
 
 
-def projection(c_in: int, c_out: int, stride: int) -> nn.Sequential | None:
+def projection(dims: Dims, c_in: int, c_out: int, stride: int) -> nn.Sequential | None:
     """The shortcut: a strided 1x1 convolution where the sizes differ (option B of the paper), else the identity."""
     if stride == 1 and c_in == c_out:
         return None
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 1, stride, bias=False), nn.BatchNorm2d(c_out))
+    return nn.Sequential(convolution(dims, c_in, c_out, 1, stride), batch_norm(dims, c_out))
+
+
+def pool(dims: Dims) -> nn.Module:
+    """The largest of 3x3 with stride 2, padded."""
+    size = window(dims, 3)
+    return (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[dims - 1](size, window(dims, 2), tuple(k // 2 for k in size))
 
 
 class BasicBlock(nn.Module):
@@ -82,16 +99,16 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, c_in: int, width: int, stride: int) -> None:
+    def __init__(self, dims: Dims, c_in: int, width: int, stride: int) -> None:
         super().__init__()
-        downsample = projection(c_in, width, stride)
-        self.conv1 = nn.Conv2d(c_in, width, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        downsample = projection(dims, c_in, width, stride)
+        self.conv1 = convolution(dims, c_in, width, 3, stride)
+        self.bn1 = batch_norm(dims, width)
+        self.conv2 = convolution(dims, width, width, 3)
+        self.bn2 = batch_norm(dims, width)
         self.downsample = downsample
 
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B width h w"]:
+    def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B width *smaller"]:
         """relu(F(x) + shortcut(x)), equations 1 and 2."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
@@ -104,19 +121,19 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, c_in: int, width: int, stride: int) -> None:
+    def __init__(self, dims: Dims, c_in: int, width: int, stride: int) -> None:
         super().__init__()
         c_out = width * self.expansion
-        downsample = projection(c_in, c_out, stride)
-        self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(c_out)
+        downsample = projection(dims, c_in, c_out, stride)
+        self.conv1 = convolution(dims, c_in, width, 1)
+        self.bn1 = batch_norm(dims, width)
+        self.conv2 = convolution(dims, width, width, 3, stride)
+        self.bn2 = batch_norm(dims, width)
+        self.conv3 = convolution(dims, width, c_out, 1)
+        self.bn3 = batch_norm(dims, c_out)
         self.downsample = downsample
 
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B width*4 h w"]:
+    def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B width*4 *smaller"]:
         """relu(F(x) + shortcut(x)), equations 1 and 2."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu(self.bn1(self.conv1(x)))
@@ -137,10 +154,11 @@ class ResNet(nn.Module):
     def __init__(self, config: ResNetConfig) -> None:
         super().__init__()
         block = Bottleneck if config.bottleneck else BasicBlock
-        large = config.stem == "imagenet"
-        self.conv1 = nn.Conv2d(config.in_channels, config.width, *((7, 2, 3) if large else (3, 1, 1)), bias=False)
-        self.bn1 = nn.BatchNorm2d(config.width)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1) if large else nn.Identity()
+        dims = config.dims
+        side, stride = (3, 1) if config.stem == "small" else (7, 2)
+        self.conv1 = convolution(dims, config.in_channels, config.width, side, stride, first=True)
+        self.bn1 = batch_norm(dims, config.width)
+        self.maxpool = pool(dims) if config.stem == "imagenet" else nn.Identity()
         self.stages = tuple(f"layer{stage + 1}" for stage in range(len(config.blocks)))
         channels = config.width
         for stage, (name, depth) in enumerate(zip(self.stages, config.blocks, strict=True)):
@@ -148,20 +166,20 @@ class ResNet(nn.Module):
             layer = nn.Sequential()
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
-                layer.append(block(channels, width, stride))
+                layer.append(block(dims, channels, width, stride))
                 channels = width * block.expansion
             self.add_module(name, layer)
         self.fc = nn.Linear(channels, config.num_classes)
         init(self)
 
-    def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
+    def features(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """The embedding: the last stage, averaged over the map."""
         x = self.maxpool(F.relu(self.bn1(self.conv1(image))))
         for name in self.stages:
             x = self.get_submodule(name)(x)
-        return torch.mean(x, dim=(2, 3))
+        return torch.mean(x, dim=tuple(range(2, x.ndim)))
 
-    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+    def forward(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
         """Logits per class."""
         logits: Tensor = self.fc(self.features(image))
         return logits
@@ -170,5 +188,17 @@ class ResNet(nn.Module):
 def init(network: nn.Module) -> None:
     """Convolutions as He et al. 2015 (fan-out, arXiv:1502.01852 equation 14); batch norm 1 and 0; linear as torch's."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, CONVOLUTIONS):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def r3d_name(name: str) -> str:
+    """Our name of a tensor of torchvision's r3d_18, as ``rename`` of ``weights.load_weights``.
+
+    Example:
+        >>> r3d_name("stem.0.weight"), r3d_name("layer1.0.conv2.1.bias")
+        ('conv1.weight', 'layer1.0.bn2.bias')
+    """
+    name = name.replace("stem.0.", "conv1.").replace("stem.1.", "bn1.")
+    name = re.sub(r"\.conv(\d)\.0\.", r".conv\1.", name)
+    return re.sub(r"\.conv(\d)\.1\.", r".bn\1.", name)

@@ -105,7 +105,7 @@ def collapse_line(weights: Sequence[Tensor], biases: Sequence[Tensor]) -> str:
     product = " ".join(f"W_{i}" for i in range(len(weights), 0, -1))
     return (
         f"{product} = ({a:.4g}, {b:.4g}): all layers together are one straight line, "
-        f"o = {a:.4g} x_1 + {b:.4g} x_2 + {c:.4g}, and on every line o(0,0) + o(1,1) = o(0,1) + o(1,0) "
+        f"o = {a:.4g} x_1 {b:+.4g} x_2 {c:+.4g}, and on every line o(0,0) + o(1,1) = o(0,1) + o(1,0) "
         f"(here {a + b + 2 * c:.4g} on both sides), "
         "while XOR needs the left sum below 0 and the right one above"
     )

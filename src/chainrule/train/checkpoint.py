@@ -80,8 +80,9 @@ def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         if fault is None:
             state = json.loads((path / "state.json").read_text())
             tensors = {file.stem: read_tensors(file) for file in sorted(path.glob("*.safetensors"))}
-            return Checkpoint(state.pop("step"), tensors, state), notes
-        notes.append(f"{path.name} is damaged ({fault}); using the checkpoint before it")
+            told = [f"{note}; using {path.name} instead" for note in notes]
+            return Checkpoint(state.pop("step"), tensors, state), told
+        notes.append(f"{path.name} is damaged ({fault})")
     if found:
         raise InputError(
             f"all {len(found)} checkpoints in {folder} are damaged: {'; '.join(notes)}. Nothing was overwritten; "

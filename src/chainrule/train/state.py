@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from chainrule.errors import InputError
 from chainrule.train.average import Average
 from chainrule.train.config import TrainConfig
 from chainrule.train.gradients import Buffers
@@ -112,8 +113,10 @@ class TrainState:
         checkpoint = run.restore()
         if checkpoint is None:
             return
-        own = self.network.state_dict()
-        for name, tensor in checkpoint.tensors["model"].items():
+        own, saved = self.network.state_dict(), checkpoint.tensors["model"]
+        if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in saved.items()}:
+            raise InputError("the checkpoint holds another network than the recipe builds; the run folder was changed")
+        for name, tensor in saved.items():
             own[name].copy_(tensor)
         self.optimizer.load_state(checkpoint.tensors["optimizer"])
         if self.average.decay:
