@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from chainrule.errors import InputError, NonFiniteError, Stopped
 
 if TYPE_CHECKING:
+    from chainrule.progress import Progress
     from chainrule.train.report import Report
 
 app = typer.Typer(
@@ -65,12 +65,13 @@ def fit(
     debug: Debug = False,
 ) -> None:
     """Train a network on SOURCE and judge it on held-out data."""
-    api, show = _api(), _Show(as_json)
-    run = api.fit(
-        source, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-        valid=valid, test=test, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
-        precision=precision, out=out, recipe=recipe, set=_settings(settings), watch=show.report, tell=show.line,
-    )  # fmt: skip
+    api = _api()
+    with _Show(as_json) as show:
+        run = api.fit(
+            source, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+            valid=valid, test=test, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
+            precision=precision, out=out, recipe=recipe, set=_settings(settings), watch=show.report, tell=show.line,
+        )  # fmt: skip
     show.finished(run)
 
 
@@ -105,8 +106,9 @@ def resume(
 ) -> None:
     """Continue RUN from its newest whole checkpoint, exactly as if it had never stopped."""
     chosen = _settings(settings) | ({"data.accept_data_change": True} if accept_data_change else {})
-    show = _Show(as_json)
-    show.finished(_api().resume(run, epochs=epochs, set=chosen, watch=show.report, tell=show.line))
+    with _Show(as_json) as show:
+        resumed = _api().resume(run, epochs=epochs, set=chosen, watch=show.report, tell=show.line)
+    show.finished(resumed)
 
 
 @app.command(short_help="Score RUN on its test split or on SOURCE.")
@@ -261,19 +263,28 @@ class _Show:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.live: Callable[[Report], None] | None = None
+        self.progress: Progress | None = None
+
+    def __enter__(self) -> _Show:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.progress is not None:
+            self.progress.close()
 
     def line(self, text: str) -> None:
-        """One line."""
+        """One line, below the progress so far."""
+        if self.progress is not None:
+            self.progress.close()
         typer.echo(text, err=self.as_json)
 
     def report(self, report: Report) -> None:
         """One iteration."""
-        if self.live is None:
+        if self.progress is None:
             from chainrule.progress import Progress
 
-            self.live = Progress(sys.stderr)
-        self.live(report)
+            self.progress = Progress(sys.stderr)
+        self.progress(report)
 
     def finished(self, run: Any) -> None:
         """The scores of a run, and where everything is."""

@@ -26,6 +26,9 @@ from chainrule.train.checkpoint import (
 )
 
 
+STARTING = ("data.json", "environment.json", "schema.json")  # written before recipe.json makes a folder a run
+
+
 class Run:
     """The folder of one training, and the request to stop it."""
 
@@ -43,12 +46,12 @@ class Run:
 
     @classmethod
     def create(cls, path: Path) -> Run:
-        """A new run in ``path``, which is absent or empty.
+        """A new run in ``path``, which is absent or empty, or holds what a start that was killed left behind.
 
         Raises:
             InputError: something is there already, or the folder cannot be made.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(_is_kept(file.name) for file in path.iterdir())):
             raise InputError(f"{path} is not empty; choose another --out, or continue it with: chainrule resume {path}")
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -179,6 +182,11 @@ class Run:
         if not path.is_file():
             raise InputError(f"{self.path} has no trained weights yet; continue it with: chainrule resume {self.path}")
         return read_tensors(path)
+
+
+def _is_kept(name: str) -> bool:
+    """Whether a file says that a folder is taken: not hidden, not what a start writes before there is a run."""
+    return not name.startswith(".") and name not in STARTING
 
 
 @contextmanager
