@@ -24,7 +24,7 @@ from chainrule.prepare import Prepared, absolute, describe_target, prepare
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import why_not_xor, write_report
-from chainrule.scoring import baseline_line, fit_baselines, headline, write_scores
+from chainrule.scoring import EVEN, baseline_line, fit_baselines, headline, write_scores
 from chainrule.session import Session, resolve_recipe
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
 from chainrule.train.probe import probe
@@ -167,6 +167,7 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     _check_fingerprint(saved, prepared, recipe.data)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     samples = session.encode_parts(prepared.parts)
+    session.decide_from(EVEN)  # as when the run began; the threshold is chosen anew at its end
     if network is not None:
         session.check_outputs(samples["train"])
     if "train.epochs" in settings:

@@ -22,6 +22,7 @@ from chainrule.tasks.classify import Classify
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.run import Run
 
+EVEN = 0.5  # the threshold of a decision that nobody tuned
 RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
@@ -79,13 +80,13 @@ def settle_threshold(session: Session, valid: Samples) -> float:
     """The share from which the positive of two classes is answered, chosen on the validation split only."""
     target, task = session.schema.target, session.task
     if not isinstance(task, Classify) or task.positive is None:
-        return 0.5
+        return EVEN
     objective = task.config.threshold
     if objective == "auto":
         rare = min(target.counts) / max(1, sum(target.counts)) < RARE
         objective = "macro_f1" if rare else "half"
     if objective == "half":
-        return 0.5
+        return EVEN
     rows = session.measure(valid)
     return choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)
 
@@ -109,10 +110,8 @@ def write_scores(
     per_epoch: int, began: float,
 ) -> tuple[dict[str, Any], Rows]:  # fmt: skip
     """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the test rows as well."""
-    threshold = settle_threshold(session, samples["valid"])
-    if threshold != 0.5:
-        session.decide_from(threshold)
-        run.write("schema.json", dataclasses.asdict(session.schema))
+    session.decide_from(settle_threshold(session, samples["valid"]))
+    run.write("schema.json", dataclasses.asdict(session.schema))
     rows, judged = {}, {}
     for part in ("valid", "test"):
         rows[part], judged[part] = judge(session, samples[part], prepared.parts[part].groups)

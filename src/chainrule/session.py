@@ -60,10 +60,12 @@ class Session:
             self.module.compile()
 
     def decide_from(self, threshold: float) -> None:
-        """Answer the positive class from this share up; the schema remembers it."""
-        target = dataclasses.replace(self.schema.target, threshold=threshold)
-        self.schema = dataclasses.replace(self.schema, target=target)
-        self.task = build_task(self.recipe, target)
+        """Answer the positive of two classes from this share up; the schema remembers it."""
+        target = self.schema.target
+        if isinstance(target, ClassTarget) and target.threshold != threshold:
+            target = dataclasses.replace(target, threshold=threshold)
+            self.schema = dataclasses.replace(self.schema, target=target)
+            self.task = build_task(self.recipe, target)
 
     def augment(self) -> Augment | None:
         """The kind's augmentation with the recipe's settings; None where it changes nothing."""

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -227,3 +228,41 @@ def test_a_signal_saves_and_resume_ends_with_the_same_weights(
     assert f"chainrule resume {cut}" in error
     assert run(["resume", str(cut)]) == 0
     assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
+
+
+def test_a_rare_class_gets_a_threshold_that_every_verb_uses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(800, 3))
+    rare = x[:, 0] + 0.7 * random.normal(size=800) > 1.8
+    data, out = tmp_path / "rare.csv", tmp_path / "run"
+    frame = pl.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "sick": np.where(rare, "yes", "no")})
+    frame.write_csv(data)
+    assert run(["fit", str(data), "--target", "sick", "--model", "mlp", "--epochs", "20", "--out", str(out)]) == 0
+    target = json.loads((out / "schema.json").read_text())["target"]
+    assert target["positive"] == "yes"
+    assert target["threshold"] != 0.5
+    answers = printed(capsys, "predict", str(out), str(data))
+    assert all((row["prediction"] == "yes") == (row["p(yes)"] >= target["threshold"]) for row in answers)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert printed(capsys, "evaluate", str(out))["metrics"] == pytest.approx(metrics["test"])
+    before = (out / "model.safetensors").read_bytes()
+    assert run(["resume", str(out)]) == 0
+    assert "finished    already" in capsys.readouterr().out
+    assert (out / "model.safetensors").read_bytes() == before
+    assert json.loads((out / "schema.json").read_text())["target"] == target
+
+
+def test_weights_from_a_file_start_a_run(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    import chainrule
+
+    torch.manual_seed(5)
+    network = chainrule.create_model("mlp", in_features=3, num_classes=1, hidden=8)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    words = {"model": "mlp", "epochs": 1, "lr": 1e-12, "set": {"model.hidden": 8}}
+    started = chainrule.fit((x, x @ [1.0, 2.0, 3.0]), weights=tmp_path / "w.safetensors", out=tmp_path / "run", **words)
+    for a, b in zip(started.session.module.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=0)  # a learning rate of 1e-12 moves nothing

@@ -545,7 +545,7 @@ def test_training_hides_some_codes() -> None:
     assert torch.equal(hidden[0], hidden[1])
     assert not torch.equal(hidden[0], hidden[2])
     assert (batch.inputs[1] > 0).all()  # the samples themselves stay as they are
-    with pytest.raises(InputError, match="augment.unseen"):
+    with pytest.raises(InputError, match=r"augment\.unseen"):
         table.TableAugmentConfig(unseen=1.0)
 
 

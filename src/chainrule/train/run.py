@@ -25,7 +25,6 @@ from chainrule.train.checkpoint import (
     save_checkpoint,
 )
 
-
 STARTING = ("data.json", "environment.json", "schema.json")  # written before recipe.json makes a folder a run
 
 

@@ -109,9 +109,10 @@ class TrainState:
             self.best_unsaved = False
 
     def restore(self, run: Run) -> None:
-        """Continue where the newest whole checkpoint of ``run`` stands; nothing to do on a fresh run."""
+        """Continue where the newest whole checkpoint of ``run`` stands; a fresh run gets one of its first weights."""
         checkpoint = run.restore()
         if checkpoint is None:
+            self.save(run)
             return
         own, saved = self.network.state_dict(), checkpoint.tensors["model"]
         if {name: x.shape for name, x in own.items()} != {name: x.shape for name, x in saved.items()}:
