@@ -252,7 +252,7 @@ class Looked:
         """In a few lines for a person; notes of the audit are told as well."""
         seen = self.prepared
         target = f"target      {describe_target(seen.schema.target)}"
-        head = [seen.recognised_line(), target, seen.divided_line()]
+        head = [seen.recognised_line(), target, *seen.decided_lines(), seen.divided_line()]
         return [*head, *seen.findings_lines(), baseline_line(self.baselines)]
 
     def as_dict(self) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Training:
             f"{config.epochs} epochs x {self.per_epoch()} iterations = {config.steps} steps "
             "(change: --target, --task, --model, --epochs)"
         )
+        yield from self.prepared.decided_lines()
         yield self.prepared.divided_line()
         yield from self.prepared.findings_lines(notes=False)
         yield from self.notes

@@ -47,6 +47,11 @@ class Prepared:
         rows = ", ".join(f"{name} {len(records):,}" for name, records in self.parts.items())
         return f"divided     {rows}: {self.divided}"
 
+    def decided_lines(self) -> list[str]:
+        """What was decided about the target and the input, and why; not the mere list of classes."""
+        listed = f"{len(getattr(self.schema.target, 'classes', ()))} classes: "
+        return [f"decided     {note}" for note in self.schema.notes if not note.startswith(listed) or ";" in note]
+
     def findings_lines(self, notes: bool = True) -> list[str]:
         """What the audit found, a line each; without the mere notes where asked."""
         return [f"audit       {f.text}{_where(f)}" for f in self.findings if notes or f.level != "note"]
@@ -101,7 +106,8 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         schema = kind.learn_schema(train, config)
     classes = isinstance(schema.target, ClassTarget)
     for name in [name for name, records in parts.items() if records is not train]:
-        findings += kind.mismatches(parts[name], schema)
+        found = kind.mismatches(parts[name], schema)
+        findings += [replace(finding, text=f"{name}: {finding.text}") for finding in found]
         parts[name] = kind.aligned(parts[name], schema)
     if train is not parts["test"]:  # a truth table is its own train and test set
         audited, keep = audit(parts, config.remove_duplicates, classes)

@@ -86,7 +86,7 @@ def test_a_class_with_one_row_is_kept_and_said() -> None:
     schema = table.learn_schema(records, DataConfig(task="classify"))
     assert isinstance(schema.target, ClassTarget)
     assert schema.target.counts == (1, 4, 4)
-    assert "single row: lonely" in schema.target_reason
+    assert "single row: lonely" in schema.notes[0]
 
 
 @pytest.mark.parametrize(

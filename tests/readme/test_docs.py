@@ -129,7 +129,7 @@ def test_the_run_folder_holds_what_its_page_says(tmp_path: Path) -> None:
     metrics = json.loads((out / "metrics.json").read_text())
     assert [key for key in metrics["folds"] if f"`{key}`" not in page] == []
     assert [key for key in metrics["test"] if f"`{key}`" not in page] == []
-    [state] = list((out / "checkpoints").glob("*/state.json"))
+    *_, state = sorted((out / "checkpoints").glob("*/state.json"))
     counters = [key for key in json.loads(state.read_text()) if "seconds" not in key]
     assert [key for key in counters if f"`{key}`" not in page] == []
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]

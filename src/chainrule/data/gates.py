@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.samples import Batch, TensorSamples
-from chainrule.data.schema import ClassTarget
+from chainrule.data.schema import ClassTarget, from_json
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
@@ -34,6 +34,7 @@ class GateSchema:
     kind: str = NAME
     target: ClassTarget
     inputs: tuple[str, ...] = INPUTS
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,22 +154,13 @@ def learn_schema(train: GateRecords, options: DataConfig) -> GateSchema:
     return GateSchema(target=ClassTarget(name=train.name, classes=("0", "1"), counts=counts, positive="1"))
 
 
-def load_schema(data: dict[str, Any]) -> GateSchema:
+def load_schema(data: Mapping[str, Any]) -> GateSchema:
     """The schema back from JSON.
 
     Raises:
-        InputError: a key this version does not know.
+        InputError: a key this version does not know, or one that is absent.
     """
-    values = _known_keys(data, GateSchema)
-    return GateSchema(**{**values, "target": ClassTarget(**_known_keys(values["target"], ClassTarget))})
-
-
-def _known_keys(data: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
-    known = [entry.name for entry in fields(kind)]
-    for key in data:
-        if key not in known:
-            raise InputError(f"the schema has an unknown key {key!r}; {nearest(key, known)}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return from_json(GateSchema, data)
 
 
 def encode(records: GateRecords, schema: GateSchema) -> TensorSamples:

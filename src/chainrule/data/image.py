@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,9 @@ from chainrule.data.image_files import decoded_records, folder_reason, list_imag
 from chainrule.data.image_records import ImageRecords, ImageStore
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.samples import Batch, TensorSamples
-from chainrule.data.schema import ClassTarget, NumberTarget, Target, class_names, infer_target
+from chainrule.data.schema import NumberTarget, Target, class_names, from_json, infer_target
 from chainrule.data.sources import Source, open_source, suffix
-from chainrule.errors import InputError, nearest
+from chainrule.errors import InputError
 
 NAME = "image"
 AUGMENT = AugmentConfig
@@ -361,26 +361,13 @@ def _statistics(images: Sequence[Pixels], channels: int) -> tuple[tuple[float, .
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def load_schema(data: dict[str, Any]) -> ImageSchema:
+def load_schema(data: Mapping[str, Any]) -> ImageSchema:
     """The schema back from JSON.
 
     Raises:
-        InputError: a key this version does not know.
+        InputError: a key this version does not know, or one that is absent.
     """
-    values = _known_keys(data, ImageSchema)
-    target = values["target"]
-    if target is not None:
-        kind = ClassTarget if target["kind"] == "classes" else NumberTarget
-        values["target"] = kind(**_known_keys(target, kind))
-    return ImageSchema(**values)
-
-
-def _known_keys(data: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
-    known = [entry.name for entry in fields(kind)]
-    for key in data:
-        if key not in known:
-            raise InputError(f"the schema has an unknown key {key!r}; {nearest(key, known)}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return from_json(ImageSchema, data)
 
 
 def encode(records: ImageRecords, schema: ImageSchema) -> TensorSamples:

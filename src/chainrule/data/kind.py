@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -27,6 +27,10 @@ class Schema(Protocol):
     @property
     def target(self) -> Target | None:
         """What is to be answered."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided that a person may want otherwise, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class DataKind(Protocol):
     def learn_schema(self, train: Any, options: DataConfig) -> Any:
         """The schema, learned on the train split only. Decides the target by ``options.task`` or from its values."""
 
-    def load_schema(self, data: dict[str, Any]) -> Any:
+    def load_schema(self, data: Mapping[str, Any]) -> Any:
         """The schema back from JSON; unknown keys are refused."""
 
     def encode(self, records: Any, schema: Any) -> Samples:

@@ -1,15 +1,18 @@
-"""What a target is: class names in index order, or the mean and spread of a number."""
+"""What a target is: class names in index order, or the mean and spread of a number; and schemas back from JSON."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import InputError
+from chainrule.errors import InputError, nearest
 
+T = TypeVar("T")
+FORMAT = 1  # of schema.json
 MAX_LEVELS = 20  # whole numbers with more distinct values are quantities
 POSITIVE = {"yes", "y", "true", "positive", "pos", "malignant", ">50k", "present", "abnormal", "churn", "spam", "fraud",
             "default", "died", "disease", "sick"}  # fmt: skip
@@ -155,3 +158,34 @@ def _positive(names: list[str], rows: list[int]) -> str:
     if len(usual) == 1:
         return usual[0]
     return names[0] if rows[0] < rows[1] else names[1]
+
+
+def from_json(kind: type[T], data: Mapping[str, Any]) -> T:
+    """A schema (a frozen dataclass) back from the JSON of its fields.
+
+    Raises:
+        InputError: an unknown key (the nearest is named), an absent one, a value of another type, a newer format.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if data.get("format", FORMAT) > FORMAT:
+        raise InputError(f"the schema has format {data['format']}, this version reads {FORMAT}; use a newer chainrule")
+    try:
+        schema = TypeAdapter(kind).validate_python(dict(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise InputError(f"the schema is broken at {place}: {first['msg']}; restore the file from the run") from None
+    _refuse_unknown(data, asdict(cast(Any, schema)), "schema")
+    return schema
+
+
+def _refuse_unknown(given: Any, known: Any, place: str) -> None:
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            if key not in known:
+                raise InputError(f"{place} has an unknown key {key!r}; {nearest(str(key), list(known))}")
+            _refuse_unknown(value, known[key], f"{place}.{key}")
+    elif isinstance(given, list | tuple):
+        for i, (value, same) in enumerate(zip(given, known, strict=True)):
+            _refuse_unknown(value, same, f"{place}[{i}]")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,9 +20,9 @@ from chainrule.data.columns import (
     numbers_of,
 )
 from chainrule.data.config import DataConfig
-from chainrule.data.schema import Target, infer_target
+from chainrule.data.schema import Target, from_json, infer_target
 from chainrule.data.table_records import TableRecords
-from chainrule.errors import InputError, nearest
+from chainrule.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class TableSchema:
     categories: tuple[CategoryColumn, ...]
     left_out: tuple[LeftOut, ...]
     target: Target | None
-    target_reason: str = ""
+    notes: tuple[str, ...] = ()  # why the target was taken for what it is
 
     def sources(self) -> list[str]:
         """The columns that prediction needs."""
@@ -75,7 +75,7 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
     target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
     return TableSchema(
         names=train.names, header=train.header, rows=len(train), numbers=tuple(numbers), categories=tuple(categories),
-        left_out=tuple(left_out), target=target, target_reason=why,
+        left_out=tuple(left_out), target=target, notes=(why,) if why else (),
     )  # fmt: skip
 
 
@@ -124,26 +124,4 @@ def load_schema(data: Mapping[str, Any]) -> TableSchema:
     Raises:
         InputError: an unknown or absent key, or a newer format.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    if data.get("format", 1) > 1:
-        raise InputError(f"the schema has format {data['format']}, this version reads 1; use a newer chainrule")
-    try:
-        schema = TypeAdapter(TableSchema).validate_python(dict(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise InputError(f"the schema is broken at {place}: {first['msg']}; restore the file from the run") from None
-    _refuse_unknown(data, asdict(schema), "schema")
-    return schema
-
-
-def _refuse_unknown(given: Any, known: Any, place: str) -> None:
-    if isinstance(given, Mapping):
-        for key, value in given.items():
-            if key not in known:
-                raise InputError(f"{place} has an unknown key {key!r}; {nearest(str(key), list(known))}")
-            _refuse_unknown(value, known[key], f"{place}.{key}")
-    elif isinstance(given, list | tuple):
-        for i, (value, same) in enumerate(zip(given, known, strict=True)):
-            _refuse_unknown(value, same, f"{place}[{i}]")
+    return from_json(TableSchema, data)
