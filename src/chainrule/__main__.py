@@ -5,7 +5,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line; imports make millions of objects that live on, so collecting waits for them."""
+    """Run the command line; imports make millions of objects that live on, so collecting waits until they are done."""
     gc.disable()
     from chainrule.cli import run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from pathlib import Path
@@ -243,6 +244,8 @@ def _fail(error: BaseException, code: int, debug: bool) -> int:
 def _api() -> Any:
     import chainrule.api
 
+    gc.freeze()  # what was imported lives on; from here on garbage is collected again
+    gc.enable()
     return chainrule.api
 
 

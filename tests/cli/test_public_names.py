@@ -31,7 +31,8 @@ EVERYDAY = (
 )
 MODELS = (
     "perceptron mlp tabm resnet9 resnet20 resnet32 resnet44 resnet56 resnet110 resnet18 resnet34 resnet50 resnet101 "
-    "resnet152"
+    "resnet152 alexnet vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn mobilenet_v1 mobilenet_v2 "
+    "mobilenet_v3_small mobilenet_v3_large"
 )
 
 

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from chainrule.models.catalog import CATALOG, Entry
 from chainrule.recipe import TASKS
 
-SMALL = ("perceptron", "mlp", "tabm", "resnet9", "resnet20", "resnet32", "resnet18", "resnet50")
+SMALL = ("perceptron", "mlp", "tabm", "resnet9", "resnet20", "resnet32", "resnet18", "resnet50", "mobilenet_v2")
 PARAMETERS = {  # of the published networks, ImageNet's 3 channels and 1000 classes or CIFAR's 3 and 10
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160,
     "resnet152": 60_192_808, "resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018,
-    "resnet110": 1_727_962,
+    "resnet110": 1_727_962, "alexnet": 61_100_840, "vgg11": 132_863_336, "vgg16": 138_357_544,
+    "vgg19_bn": 143_678_248, "mobilenet_v2": 3_504_872, "mobilenet_v3_small": 2_542_856,
+    "mobilenet_v3_large": 5_483_032,
 }  # fmt: skip
 SIZES = {
     "vector": {"in_features": 5},

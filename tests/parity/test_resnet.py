@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tests import networks
 from tests.peers import torchvision
 from torch import Tensor, nn
 
-from chainrule.models.resnet import ResNet, ResNetConfig
+from chainrule.models.resnet import ResNet, ResNetConfig, r3d_name
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
+from chainrule.models.weights import load_weights
 
 SIZES: dict[str, dict[str, Any]] = {
     "resnet18": {"blocks": (2, 2, 2, 2)},
@@ -115,6 +118,106 @@ def test_parameter_counts_are_the_published_ones(name: str, count: int) -> None:
     with torch.device("meta"):
         network = ResNet(ResNetConfig(in_channels=3, num_classes=1000, **SIZES[name]))
     assert sum(p.numel() for p in network.parameters()) == count
+
+
+def r3d_pair(dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+    """Torchvision's r3d_18 and ours, each under our names."""
+    torch.manual_seed(0)
+    theirs = networks.shake(torchvision().models.video.r3d_18(num_classes=networks.CLASSES), dtype)
+    with torch.device("meta"):
+        ours = ResNet(ResNetConfig(in_channels=3, num_classes=networks.CLASSES, image_size=(16, 112, 112), dims=3))
+    state = {r3d_name(name): x for name, x in theirs.state_dict().items()}
+    ours.to_empty(device="cpu").to(dtype).load_state_dict(state, strict=True)
+    return theirs, ours
+
+
+def clip(dtype: torch.dtype) -> Tensor:
+    return torch.randn(2, 3, 5, 34, 33, dtype=dtype, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.peers
+def test_r3d_18_equals_torchvision_in_float64() -> None:
+    theirs, ours = r3d_pair(torch.float64)
+    for training in (False, True):
+        logits_a, grads_a = networks.gradients(theirs.train(training), clip(torch.float64))
+        logits_b, grads_b = networks.gradients(ours.train(training), clip(torch.float64))
+        torch.testing.assert_close(logits_b, logits_a, rtol=EXACT, atol=EXACT)
+        renamed = {r3d_name(name): grad for name, grad in grads_a.items()}
+        assert grads_b.keys() == renamed.keys() == dict(ours.named_parameters()).keys()
+        torch.testing.assert_close(grads_b, renamed, rtol=EXACT, atol=EXACT)
+    statistics = {r3d_name(name): x for name, x in theirs.named_buffers()}
+    torch.testing.assert_close(dict(ours.named_buffers()), statistics, rtol=EXACT, atol=EXACT)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_one_optimizer_step_of_r3d_18_equals_torchvision(optimizer: type[torch.optim.Optimizer]) -> None:
+    pair = r3d_pair(torch.float64)
+    for network in pair:
+        stepper = optimizer(network.parameters(), lr=0.01)  # type: ignore[call-arg]
+        networks.gradients(network, clip(torch.float64))
+        stepper.step()
+    expected = {r3d_name(name): p for name, p in pair[0].named_parameters()}
+    atol = 1e-8 if optimizer is torch.optim.AdamW else EXACT  # as above
+    torch.testing.assert_close(dict(pair[1].named_parameters()), expected, rtol=EXACT, atol=atol)
+
+
+@pytest.mark.peers
+def test_a_file_of_r3d_18_loads_by_its_map(tmp_path: Path) -> None:
+    theirs, ours = r3d_pair(torch.float32)
+    torch.save(theirs.state_dict(), tmp_path / "r3d_18.pth")
+    with torch.no_grad():
+        ours.conv1.weight.zero_()
+    assert load_weights(ours, tmp_path / "r3d_18.pth", rename=r3d_name).fresh == ()
+    assert torch.equal(ours.conv1.weight, theirs.stem[0].weight)
+
+
+@pytest.mark.peers
+def test_r3d_18_is_near_torchvision_in_float32() -> None:
+    theirs, ours = r3d_pair(torch.float32)
+    (logits_a, grads_a), (logits_b, grads_b) = (
+        networks.gradients(x.eval(), clip(torch.float32)) for x in (theirs, ours)
+    )
+    torch.testing.assert_close(logits_b, logits_a, rtol=1e-5, atol=1e-5 * float(logits_a.abs().max()))
+    for name, grad in grads_a.items():
+        torch.testing.assert_close(grads_b[r3d_name(name)], grad, rtol=0, atol=1e-4 * float(grad.abs().max()))
+
+
+def test_r3d_18_has_torchvisions_parameter_count() -> None:
+    config = ResNetConfig(in_channels=3, num_classes=400, image_size=(16, 112, 112), dims=3)
+    assert config.stem == "video"
+    assert networks.count_parameters(config, ResNet) == 33_371_472
+
+
+def test_signals_have_the_parameters_of_images() -> None:
+    for name, count in PARAMETERS.items():
+        config = ResNetConfig(in_channels=3, num_classes=1000, image_size=(50_176,), dims=1, **SIZES[name])
+        assert config.stem == "imagenet"
+        assert networks.count_parameters(config, ResNet) == count
+
+
+def narrow(size: tuple[int, ...], bottleneck: bool = False) -> ResNetConfig:
+    return ResNetConfig(
+        in_channels=2, num_classes=3, image_size=size, dims=len(size),  # type: ignore[arg-type]
+        blocks=(1, 1, 2), width=8, bottleneck=bottleneck,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+@pytest.mark.parametrize("size", [(8,), (300,), (5000,), (8, 8), (70, 66), (1, 8, 8), (3, 17, 30), (2, 33, 40)])
+def test_signals_images_and_clips_keep_the_contract(size: tuple[int, ...], bottleneck: bool) -> None:
+    networks.assert_contract(narrow(size, bottleneck), ResNet)
+    networks.assert_runs_in_bfloat16(narrow(size, bottleneck), ResNet)
+
+
+@pytest.mark.parametrize("bottleneck", [False, True])
+def test_a_still_clip_is_an_image(bottleneck: bool) -> None:
+    networks.assert_a_still_clip_is_an_image(narrow((21, 20), bottleneck), narrow((4, 21, 20), bottleneck), ResNet)
+
+
+@pytest.mark.parametrize("size", [(300,), (3, 16, 16)])
+def test_signals_and_clips_learn_one_batch(size: tuple[int, ...]) -> None:
+    networks.assert_learns_one_batch(narrow(size), ResNet)
 
 
 def shaken(network: nn.Module) -> nn.Module:

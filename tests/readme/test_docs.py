@@ -79,7 +79,7 @@ def test_every_network_has_a_page_and_a_row() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "models").glob("*.md"))
     shown = text("data-to-network.md")
     assert [name for name in CATALOG if not re.search(rf"\b{name}\b", pages)] == []
-    families = {re.sub(r"\d+$", "", name) for name in CATALOG}
+    families = {re.match(r"[a-z]+", name)[0] for name in CATALOG}  # type: ignore[index]
     assert [name for name in families if not re.search(rf"\b{name}", shown)] == []
 
 

@@ -11,12 +11,17 @@ from typing import Any
 
 from torch import nn
 
+from chainrule.models.alexnet import AlexNet, AlexNetConfig
 from chainrule.models.mlp import MLP, MLPConfig
+from chainrule.models.mobilenet_v1 import MobileNetV1, MobileNetV1Config
+from chainrule.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
+from chainrule.models.mobilenet_v3 import MobileNetV3, MobileNetV3Config
 from chainrule.models.perceptron import Perceptron, PerceptronConfig
 from chainrule.models.resnet import ResNet, ResNetConfig
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
+from chainrule.models.vgg import VGG, VGGConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,5 +118,38 @@ CATALOG: dict[str, Entry] = {
             ("resnet18", (2, 2, 2, 2), False), ("resnet34", (3, 4, 6, 3), False), ("resnet50", (3, 4, 6, 3), True),
             ("resnet101", (3, 4, 23, 3), True), ("resnet152", (3, 8, 36, 3), True),
         )
+    },
+    "alexnet": Entry(
+        config=AlexNetConfig, build=AlexNet, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        paper="Krizhevsky 2014, arXiv:1404.5997", reference="torchvision.models.alexnet; tests/parity/test_alexnet.py",
+    ),
+    **{
+        f"{name}{suffix}": Entry(
+            config=VGGConfig, build=VGG, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+            settings={"blocks": blocks, "batch_norm": suffix == "_bn"},
+            paper="Simonyan, Zisserman 2014, arXiv:1409.1556",
+            reference=f"torchvision.models.{name}{suffix}; tests/parity/test_vgg.py",
+        )
+        for name, blocks in (
+            ("vgg11", (1, 1, 2, 2, 2)), ("vgg13", (2, 2, 2, 2, 2)), ("vgg16", (2, 2, 3, 3, 3)), ("vgg19", (2, 2, 4, 4, 4)),
+        )
+        for suffix in ("", "_bn")
+    },
+    "mobilenet_v1": Entry(
+        config=MobileNetV1Config, build=MobileNetV1, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        paper="Howard et al. 2017, arXiv:1704.04861", reference="timm mobilenetv1_100; tests/parity/test_mobilenet.py",
+    ),
+    "mobilenet_v2": Entry(
+        config=MobileNetV2Config, build=MobileNetV2, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        paper="Sandler et al. 2018, arXiv:1801.04381",
+        reference="torchvision.models.mobilenet_v2; tests/parity/test_mobilenet.py",
+    ),
+    **{
+        f"mobilenet_v3_{size}": Entry(
+            config=MobileNetV3Config, build=MobileNetV3, takes="image", kinds=IMAGE, tasks=BOTH,
+            training=image_training, settings={"size": size}, paper="Howard et al. 2019, arXiv:1905.02244",
+            reference=f"torchvision.models.mobilenet_v3_{size}; tests/parity/test_mobilenet.py",
+        )
+        for size in ("small", "large")
     },
 }  # fmt: skip

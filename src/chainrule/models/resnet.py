@@ -3,8 +3,8 @@
 Source: He, Zhang, Ren, Sun 2016, "Deep Residual Learning for Image Recognition", arXiv:1512.03385, table 1, figure 5.
     For clips R3D of Tran et al. 2018, "A Closer Look at Spatiotemporal Convolutions", arXiv:1711.11248, table 1.
 Reference: torchvision.models.resnet18/34/50/101/152 and models.video.r3d_18, compared in tests/parity/test_resnet.py.
-    Parameter names and the order of random draws are those of torchvision's 2-D networks: their state dicts load as they
-    are, and an equal seed gives equal weights. ``r3d_name`` turns the names of r3d_18 into ours.
+    Parameter names and the order of random draws are those of torchvision's 2-D networks: their state dicts load as
+    they are, and an equal seed gives equal weights. ``r3d_name`` turns the names of r3d_18 into ours.
 Differs: in a bottleneck the 3x3 convolution has the stride, not the first 1x1 (as torchvision since 2016); images of
     64 pixels or less get the small stem of the paper's section 4.2, because the stem of table 1 would leave them
     with a last map of 2x2 or less (clips: up to 32 pixels, as R3D's stem halves the map once, not twice).
@@ -74,8 +74,7 @@ class ResNetConfig:
         stems = ("auto", "small", "video" if self.dims == 3 else "imagenet")
         if self.stem not in stems:
             raise InputError(
-                f"model.stem must be {stems[0]!r}, {stems[2]!r} or {stems[1]!r} with model.dims={self.dims}, "
-                f"got {self.stem!r}"
+                f"model.stem must be 'auto', {stems[2]!r} or 'small', got {self.stem!r} with model.dims={self.dims}"
             )
         if self.stem == "auto":
             object.__setattr__(self, "stem", stem_for(self.image_size))

@@ -25,6 +25,7 @@ Stem = Literal["imagenet", "small"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SMALL_IMAGE_PX = 64  # up to this side the 32-fold reduction of the ImageNet networks leaves 2x2 values or fewer
+SMALL_CLIP_PX = 32  # lower for clips: without the strides 8 frames of 64x64 cost a second of one core, training
 AXES = {1: "its length in samples", 2: "height and width in pixels", 3: "frames, and height and width in pixels"}
 
 
@@ -49,15 +50,22 @@ def side_of(image_size: tuple[int, ...]) -> int:
 
 
 def stem_for(image_size: tuple[int, ...]) -> Stem:
-    """The first layers that suit inputs of this size: "imagenet" as in the paper, "small" keeps more of the map."""
-    return "small" if side_of(image_size) <= SMALL_IMAGE_PX else "imagenet"
+    """The first layers that suit inputs of this size: "imagenet" as in the paper, "small" keeps more of the map.
+
+    Example:
+        >>> stem_for((28, 28)), stem_for((65, 65)), stem_for((16, 48, 48)), stem_for((8000,))
+        ('small', 'imagenet', 'imagenet', 'imagenet')
+    """
+    limit = SMALL_CLIP_PX if len(image_size) == 3 else SMALL_IMAGE_PX
+    return "small" if side_of(image_size) <= limit else "imagenet"
 
 
 def check_sizes(dims: int, image_size: tuple[int, ...], **sizes: float) -> None:
     """Raise InputError unless ``dims`` fits ``image_size`` and each of ``sizes`` (config fields) is positive."""
     for name, size in sizes.items():
-        if size <= 0 or (isinstance(size, int) and size < 1):
-            raise InputError(f"model.{name} must be at least 1, got {size}")
+        if size <= 0:
+            least = "at least 1" if isinstance(size, int) else "above 0"
+            raise InputError(f"model.{name} must be {least}, got {size}")
     if dims not in AXES:
         raise InputError(f"model.dims must be 1 (signals), 2 (images) or 3 (clips), got {dims}")
     if len(image_size) != dims or min(image_size) < 1:
