@@ -131,7 +131,8 @@ CATALOG: dict[str, Entry] = {
             reference=f"torchvision.models.{name}{suffix}; tests/parity/test_vgg.py",
         )
         for name, blocks in (
-            ("vgg11", (1, 1, 2, 2, 2)), ("vgg13", (2, 2, 2, 2, 2)), ("vgg16", (2, 2, 3, 3, 3)), ("vgg19", (2, 2, 4, 4, 4)),
+            ("vgg11", (1, 1, 2, 2, 2)), ("vgg13", (2, 2, 2, 2, 2)),
+            ("vgg16", (2, 2, 3, 3, 3)), ("vgg19", (2, 2, 4, 4, 4)),
         )
         for suffix in ("", "_bn")
     },
