@@ -18,6 +18,8 @@ from chainrule.data.order import order, seed_of
 from chainrule.data.samples import TensorSamples
 from chainrule.errors import NonFiniteError
 from chainrule.functional.schedules import SCHEDULES
+from chainrule.train import loop
+from chainrule.train.arithmetic import Arithmetic
 from chainrule.train.loop import Plan, train
 from chainrule.train.run import Run
 
@@ -134,6 +136,35 @@ def test_a_non_finite_step_is_never_applied(tmp_path: Path, run: Run) -> None:
     assert saved["step"] == 12
 
 
+@pytest.fixture
+def asynchronous(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of an accelerator, where no step may wait for a value, taken on the CPU."""
+    monkeypatch.setattr(Arithmetic, "asynchronous", property(lambda self: True))
+    monkeypatch.setattr(loop, "CHECK_EVERY", 5)
+
+
+@pytest.mark.usefixtures("asynchronous")
+@pytest.mark.parametrize("kind", ["plain", "norm", "image"])
+def test_the_path_of_an_accelerator_gives_the_same_weights(tmp_path: Path, kind: str) -> None:
+    late, plain = network(kind), network(kind)
+    fit(tmp_path / "late", late, plan())
+    plain.train()
+    raw_torch(plain, plan(), samples())
+    assert equal(weights(late), weights(plain))
+
+
+@pytest.mark.usefixtures("asynchronous")
+def test_an_accelerator_refuses_a_bad_step_and_says_so_later(run: Run) -> None:
+    net = network("plain")
+    net.network = nn.Sequential(Poisoned(0, calls=12), *net.network)
+    steps = train(task(), net, (samples(), samples()), plan(), run, CPU)
+    seen = {next(steps).step: weights(net) for _ in range(14)}
+    with pytest.raises(NonFiniteError, match=r"step 13.*first in network\.0"):
+        next(steps)  # the look after step 15 finds step 13
+    assert equal(seen[12], weights(net))  # later steps met NaN as well: nothing was applied since
+    assert all(tensor.isfinite().all() for tensor in weights(net).values())
+
+
 def test_a_retry_halves_the_learning_rate(run: Run) -> None:
     net = network("plain")
 
@@ -195,6 +226,25 @@ def test_the_clock_is_a_guard(tmp_path: Path, run: Run) -> None:
     assert run.out_of_time
     assert 1 < len(reports) < 100_000
     assert (tmp_path / "run/model.safetensors").is_file()
+
+
+def test_saves_come_by_step_or_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    assert [step for step in range(1, 10) if loop.SaveClock(4).due(step)] == [4, 8]
+    clock = loop.SaveClock(0)
+    assert not clock.due(1)
+    now[0] = 21.0
+    assert clock.due(1)
+
+    def slow() -> None:
+        now[0] += 3.0
+
+    clock.timed(slow)
+    now[0] += 149.0
+    assert not clock.due(2)  # a save of 3 s comes every 150 s at most
+    now[0] += 2.0
+    assert clock.due(2)
 
 
 def test_averaged_weights_are_the_ones_judged_and_kept(tmp_path: Path) -> None:

@@ -22,6 +22,11 @@ class Arithmetic:
     precision: str = "float32"  # or "bfloat16": autocast, weights stay float32
     channels_last: bool = False
 
+    @property
+    def asynchronous(self) -> bool:
+        """Whether reading a value waits for the device, so that nothing may be read in every step."""
+        return self.device.type != "cpu"
+
     def autocast(self) -> AbstractContextManager[object]:
         """bfloat16 where it was chosen, nothing otherwise."""
         if self.precision == "bfloat16":

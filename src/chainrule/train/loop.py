@@ -28,7 +28,7 @@ from chainrule.train.run import Run
 from chainrule.train.state import TrainState
 
 Augment = Callable[[Batch, torch.Generator], Batch]
-SAVE_SECONDS = 20.0  # between saves by the clock; saving changes no weight, so the clock may decide
+SAVE_SECONDS = 20.0  # between saves by the clock, at least
 CHECK_EVERY = 50  # steps between looks at an accelerator's refused-step flag
 
 
@@ -54,13 +54,13 @@ def train(
     """
     config, samples = plan.train, data[0]
     steps = config.steps
-    state = TrainState(network, plan.optimizer, config)
+    state = TrainState(network, plan.optimizer, config, arithmetic.asynchronous)
     state.restore(run)
     batches = Batches(samples, config, smallest_tail(network), arithmetic, augment)
     schedule, warmup = SCHEDULES[plan.schedule.name], plan.schedule.warmup_steps(steps)
     eval_every = config.eval_every or batches.per_epoch
     network.train()
-    saved = time.monotonic()
+    clock = SaveClock(config.save_every)
     try:
         while state.step < steps and not run.stopping and not 0 < config.patience <= state.stale:
             started = time.perf_counter()
@@ -78,14 +78,12 @@ def train(
             state.count(started, batched, derived, time.perf_counter())
             epoch = step // batches.per_epoch + 1
             report = Report(state.step, steps, epoch, config.epochs, len(batch), learning_rate, loss, norm, notes=notes)
-            if arithmetic.device.type != "cpu" and state.step % CHECK_EVERY == 0:
+            if state.asynchronous and (state.step % CHECK_EVERY == 0 or state.step == steps):
                 _refuse_late(task, batches, state, steps, config, learning_rate)
             if state.step % eval_every == 0 or state.step == steps:
                 _evaluate(task, data[1], state, config, arithmetic, report)
-            by_clock = not config.save_every and report.valid and time.monotonic() - saved > SAVE_SECONDS
-            if by_clock or (config.save_every and state.step % config.save_every == 0):
-                state.save(run)
-                saved = time.monotonic()
+            if clock.due(state.step):
+                clock.timed(lambda: state.save(run))
             yield report
             if config.time_limit and state.seconds + state.valid_seconds > config.time_limit:
                 run.out_of_time = True
@@ -94,6 +92,26 @@ def train(
         state.save(run, last=True)
         raise
     state.save(run, last=True)
+
+
+class SaveClock:
+    """When to save: every so many steps, or by the clock, which may decide because saving changes no weight."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.wait = SAVE_SECONDS
+        self.last = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether to save after this step."""
+        return step % self.every == 0 if self.every else time.monotonic() - self.last > self.wait
+
+    def timed(self, save: Callable[[], None]) -> None:
+        """Save; the next one waits long enough that saving takes at most a fiftieth of the time."""
+        started = time.monotonic()
+        save()
+        self.last = time.monotonic()
+        self.wait = max(SAVE_SECONDS, 50 * (self.last - started))
 
 
 class Batches:
@@ -122,7 +140,7 @@ class Batches:
         """The step's generator; torch's own (dropout) is seeded with it."""
         seed = seed_of(self.config.seed, step)
         torch.default_generator.manual_seed(seed)
-        if self.arithmetic.device.type != "cpu":
+        if self.arithmetic.asynchronous:
             torch.manual_seed(seed)
         return self.generator.manual_seed(seed)
 

@@ -24,7 +24,10 @@ COUNTERS = (
 class TrainState:
     """Weights, moments, averages and counters of one training."""
 
-    def __init__(self, network: nn.Module, optimizer: OptimizerConfig, config: TrainConfig) -> None:
+    def __init__(
+        self, network: nn.Module, optimizer: OptimizerConfig, config: TrainConfig, asynchronous: bool = False
+    ) -> None:
+        self.asynchronous = asynchronous
         self.network = network
         self.optimizer = Optimizer(network, optimizer)
         self.average = Average(self.optimizer.tensors(), config.average)
@@ -51,7 +54,7 @@ class TrainState:
 
         Returns False where the step was refused and that is known now.
         """
-        if loss.device.type == "cpu":
+        if not self.asynchronous:
             if not math.isfinite(float(loss) + float(norm)):
                 self.buffers.put_back()
                 return False
