@@ -92,7 +92,11 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     source = open_source(value)
     read = read_parts(source, config)
     kind = read.kind
-    findings = read.findings + [finding for records in _once(read.parts) for finding in kind.findings(records)]
+    once = {id(records): name for name, records in read.parts.items()}  # a truth table stands in all three parts
+    findings = list(read.findings)
+    for name in once.values():
+        found = kind.findings(read.parts[name])
+        findings += found if len(once) == 1 else _told_of(name, found)
     usable, dropped = _labelled(read.parts)
     if fold is None:
         parts, divided = complete(usable, config)
@@ -106,8 +110,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         schema = kind.learn_schema(train, config)
     classes = isinstance(schema.target, ClassTarget)
     for name in [name for name, records in parts.items() if records is not train]:
-        found = kind.mismatches(parts[name], schema)
-        findings += [replace(finding, text=f"{name}: {finding.text}") for finding in found]
+        findings += _told_of(name, kind.mismatches(parts[name], schema))
         parts[name] = kind.aligned(parts[name], schema)
     if train is not parts["test"]:  # a truth table is its own train and test set
         audited, keep = audit(parts, config.remove_duplicates, classes)
@@ -191,9 +194,9 @@ def read_for_scoring(value: Any, config: DataConfig, kind: DataKind) -> Records:
     return chosen
 
 
-def _once(parts: Parts) -> list[Records]:
-    """The records, each object once: a truth table stands in all three parts."""
-    return list({id(records): records for records in parts.values()}.values())
+def _told_of(part: str, findings: list[Finding]) -> list[Finding]:
+    """The findings with the part that they are about."""
+    return [replace(finding, text=f"{part}: {finding.text}") for finding in findings]
 
 
 def _only(parts: Parts) -> Records:
