@@ -61,10 +61,10 @@ def test_a_killed_fit_ends_with_the_same_weights(tmp_path: Path, rounds: int) ->
     started = time.perf_counter()
     ended(chainrule("fit", str(data), *WORDS, "--out", str(tmp_path / "whole")))
     life_s = time.perf_counter() - started
-    moments, kills = random.Random(rounds), 0
-    for number in range(rounds):
+    moments, kills, number = random.Random(rounds), 0, 0
+    while number < rounds or kills < rounds:
         kills += kill_and_continue(data, tmp_path / str(number), moments, life_s)
         for name in ("model.safetensors", "schema.json"):
             assert (tmp_path / str(number) / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    print(f"\nprocesses killed: {kills}")
-    assert kills >= rounds
+        number += 1
+    print(f"\nprocesses killed: {kills} in {number} runs")
