@@ -31,8 +31,8 @@ check: $(VENV)/.installed-check  ## format, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-prove: $(VENV)/.installed-test  ## long proofs: accuracy, kill loops, peers; see docs/results.md
-	$(BIN)/python -m pytest -m prove -s
+prove: $(VENV)/.installed-test  ## long proofs: accuracy, kill loops; their rows go to docs/results.md
+	CHAINRULE_RECORD=1 $(BIN)/python -m pytest -m prove -s
 
 bench: $(VENV)/.installed-test  ## speed beside peers, as ratios in one run
 	$(BIN)/python -m benchmarks

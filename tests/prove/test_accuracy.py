@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.prove.record import record
 
 import chainrule
 
@@ -23,12 +24,14 @@ def _all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
 
-def told(name: str, scores: list[float], run: Any) -> float:
-    """Print one row of the table; gives the mean."""
-    spread = f" +- {statistics.stdev(scores):.4g}" if len(scores) > 1 else f" {run.metrics['interval']}"
-    seconds = run.metrics["seconds"]
-    print(
-        f"\n{name}: mean {statistics.mean(scores):.4f}{spread} of {[round(s, 4) for s in scores]}; last run {seconds}"
+def told(name: str, metric: str, scores: list[float], run: Any) -> float:
+    """Record one row of the table; gives the mean."""
+    low, high = run.metrics["interval"][metric]
+    spread = f"+- {statistics.stdev(scores):.4g}" if len(scores) > 1 else f"(95 % between {low:.4f} and {high:.4f})"
+    each, seconds = [round(score, 4) for score in scores], run.metrics["seconds"]["train"]
+    record(
+        f"{name}, {metric}",
+        f"mean {statistics.mean(scores):.4f} {spread} of {each}; {seconds:.0f} s of training in the last run",
     )
     return statistics.mean(scores)
 
@@ -38,14 +41,14 @@ def test_breast_cancer_over_five_splits(tmp_path: Path) -> None:
     for seed in range(5):
         run = chainrule.fit("breast-cancer", out=tmp_path / str(seed), set={"data.split_seed": seed})
         scores.append(run.metrics["test"]["accuracy"])
-    assert told("breast-cancer accuracy", scores, run) >= 0.965
+    assert told("breast-cancer", "accuracy", scores, run) >= 0.965
 
 
 def test_adult_on_its_official_split(tmp_path: Path, shared_data: Path) -> None:
     run = chainrule.fit(shared_data / "adult", target=-1, out=tmp_path / "run")
     test = run.metrics["test"]
-    told("adult accuracy", [test["accuracy"]], run)
-    told("adult roc_auc", [test["roc_auc"]], run)
+    told("adult", "accuracy", [test["accuracy"]], run)
+    told("adult", "roc_auc", [test["roc_auc"]], run)
     assert run.metrics["rows"]["test"] > 16_000
     assert test["accuracy"] >= 0.862
     assert test["roc_auc"] >= 0.918
@@ -59,13 +62,13 @@ def test_california_housing_over_five_splits(tmp_path: Path, shared_data: Path) 
         shares = {"data.test_share": 0.2, "data.valid_share": 0.1, "data.split_seed": seed}
         run = chainrule.fit(tmp_path / "housing.csv", target="median_house_value", out=tmp_path / str(seed), set=shares)
         scores.append(run.metrics["test"]["rmse"])
-    assert told("California RMSE in dollars", scores, run) <= 47_000
+    assert told("California housing", "rmse", scores, run) <= 47_000
 
 
 def test_fashion_mnist_in_ten_minutes(tmp_path: Path, shared_data: Path) -> None:
     run = chainrule.fit(shared_data / "fashion_mnist", time_limit="10m", out=tmp_path / "run")
     assert run.metrics["rows"]["test"] >= 9_900
-    assert told("Fashion-MNIST accuracy", [run.metrics["test"]["accuracy"]], run) >= 0.92
+    assert told("Fashion-MNIST", "accuracy", [run.metrics["test"]["accuracy"]], run) >= 0.92
 
 
 def test_a_table_of_many_kinds_of_columns_beats_the_mean(tmp_path: Path, shared_data: Path) -> None:
@@ -74,5 +77,5 @@ def test_a_table_of_many_kinds_of_columns_beats_the_mean(tmp_path: Path, shared_
         if name == "titanic":
             source = pl.read_csv(shared_data / name / "train.csv")
         run = chainrule.fit(source, target=target, out=tmp_path / name)
-        told(f"{name} {metric}", [run.metrics["test"][metric]], run)
+        told(name, metric, [run.metrics["test"][metric]], run)
         assert run.metrics["test"][metric] > run.metrics["baselines"][0][metric]
