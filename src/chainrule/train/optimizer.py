@@ -101,6 +101,8 @@ class Optimizer:
         else:
             for parameter in self.trained:
                 parameter.grad = None
+            for group in self.groups:
+                group.gradients = []  # a reference kept here would hold the old gradients beside the new ones
 
     def gather(self) -> list[Tensor]:
         """The gradients of this step, flat or one per parameter; a parameter that got none counts as zero."""
