@@ -87,7 +87,7 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(file)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise InputError(f"{file} is not a whole safetensors file ({error}); copy or download it again") from error
 
 

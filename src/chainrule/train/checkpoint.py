@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from chainrule.errors import InputError
+from chainrule.models.weights import read_safetensors
 
 MANIFEST = "manifest.json"
 KEPT = 2  # newest checkpoints that stay on disk; each holds the best weights so far as well
@@ -124,13 +125,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is truncated, has an absurd header or is no safetensors file at all.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
+    return read_safetensors(path)
 
 
 def replace_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

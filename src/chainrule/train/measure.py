@@ -24,7 +24,7 @@ def measure(task: Task, network: nn.Module, samples: Samples, batch_size: int, a
             while start < len(samples):
                 rows = torch.arange(start, min(start + batch_size, len(samples)))
                 try:
-                    batch = samples.batch(rows).to(arithmetic.device)
+                    batch = arithmetic.place_batch(samples.batch(rows))
                     pieces.append({name: rows.cpu() for name, rows in task.measure(network, batch).items()})
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error) or batch_size == 1:
