@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from chainrule.data.kind import DataKind
+from chainrule.data.media import refuse_mixture
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
-KINDS = ("gates", "image", "table")
+KINDS = ("gates", "image", "audio", "video", "table")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ def find_kind(name: str) -> DataKind:
         from chainrule.data import gates as kind
     elif name == "image":
         from chainrule.data import image as kind  # type: ignore[no-redef]
+    elif name == "audio":
+        from chainrule.data import audio as kind  # type: ignore[no-redef]
+    elif name == "video":
+        from chainrule.data import video as kind  # type: ignore[no-redef]
     elif name == "table":
         from chainrule.data import table as kind  # type: ignore[no-redef]
     else:
@@ -44,6 +49,8 @@ def recognise(source: Source, named: str = "") -> Recognised:
         InputError: no kind claims the source; lists what is accepted.
     """
     probe = next(iter(source.parts.values())) if source.parts else source
+    if not named and probe.path is not None and probe.path.is_dir():
+        refuse_mixture(probe.path)
     for name in (named,) if named else KINDS:
         kind = find_kind(name)
         reason = kind.recognises(probe)
@@ -51,8 +58,8 @@ def recognise(source: Source, named: str = "") -> Recognised:
             return Recognised(kind, reason or "you said so")
     raise InputError(
         f"{source.original or 'this data'} is not recognised. Expected a table (CSV, TSV, Parquet, JSONL; also .gz), "
-        "a folder of class folders with images, arrays (.npz, idx), a truth table (or, and, nand, xor) or the name of "
-        "a known data set (chainrule datasets)"
+        "a folder of class folders with images, sound or videos, arrays (.npz, idx), a truth table (or, and, nand, "
+        "xor) or the name of a known data set (chainrule datasets)"
     )
 
 
@@ -60,4 +67,4 @@ def default_model(kind: DataKind, schema: Any) -> str:
     """The model that ``fit`` takes for this data where none is named."""
     if kind.NAME == "image":
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
-    return {"gates": "mlp", "table": "tabm"}[kind.NAME]
+    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "video": "resnet18"}[kind.NAME]

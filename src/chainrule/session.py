@@ -26,6 +26,7 @@ from chainrule.train.config import TrainConfig
 from chainrule.train.loop import Augment
 from chainrule.train.measure import measure
 
+DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network moves over
 PREDICT_ROWS = 1024  # rows that go through the network at once outside training
 
 
@@ -39,14 +40,14 @@ class Session:
         config = recipe.train
         self.task = build_task(recipe, schema.target)
         torch.manual_seed(config.seed)
+        self.takes = kind.GIVES[0]  # the form of input that the front gives the network
         if network is None:
             entry = find_entry(recipe.model_name)
-            takes, network = entry.takes, entry.build(recipe.model)
-        else:
-            takes = "image" if kind.NAME == "image" else "vector"
-        self.takes = takes  # what the front gives the network
-        front = kind.front(schema, takes)
-        self.module = Fronted(front, self.task.wrap(network, schema))
+            self.takes = form_of(kind, entry, getattr(recipe.model, "dims", None))
+            network = entry.build(recipe.model)
+        front = kind.front(schema, self.takes)
+        pieces = kind.pieces(schema, self.takes) > 1
+        self.module = Fronted(front, self.task.wrap(network, schema), pieces=pieces)
         self.settle(config)
 
     def settle(self, config: TrainConfig) -> None:
@@ -191,6 +192,21 @@ def outputs_of(target: Target, entry: Entry) -> int:
     return entry.binary_logits if len(target.classes) == 2 else len(target.classes)
 
 
+def form_of(kind: DataKind, entry: Entry, dims: Any) -> str:
+    """The form of input that a network of this entry gets from this kind of data: by ``dims``, or the kind's usual one.
+
+    Raises:
+        InputError: the kind cannot give what model.dims asks for.
+    """
+    forms = [form for form in kind.GIVES if form in entry.takes]
+    if dims is None or not set(forms) & set(DIMS):
+        return forms[0]
+    known = {str(DIMS[form]): form for form in forms}
+    if str(dims) not in known:
+        raise InputError(f"model.dims is {dims}; {kind.NAME} data can be seen with model.dims={' or '.join(known)}")
+    return known[str(dims)]
+
+
 def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings: Settings) -> Recipe:
     """The recipe of a new run: the entry's own training settings for this many rows, then what the user set.
 
@@ -206,11 +222,12 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         fitting = [name for name, other in CATALOG.items() if kind.NAME in other.kinds and task in other.tasks]
         raise InputError(f"model {model!r} does not serve {task} on {kind.NAME} data; these do: {', '.join(fitting)}")
     fields = {field.name for field in dataclasses.fields(entry.config)}
-    sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, entry.takes)}
+    takes = form_of(kind, entry, settings.get("model.dims"))
+    sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, takes), "dims": DIMS.get(takes)}
     columns = sizes.get("num_numbers", 0) + len(sizes.get("cardinalities", ()))
     sizes = {f"model.{name}": value for name, value in sizes.items() if name in fields}
     for name in settings:
-        if name in sizes:
+        if name in sizes and name != "model.dims":
             raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
     own = {f"model.{name}": value for name, value in entry.settings.items()}
     return build_recipe({**entry.training(rows, columns), **own, **sizes, **settings, **fixed})

@@ -30,7 +30,7 @@ SIZES = {
 
 def config_of(entry: Entry, num_classes: int, **sizes: object) -> object:
     fields = {field.name for field in dataclasses.fields(entry.config)}
-    given = {**SIZES[entry.takes], **sizes, "num_classes": num_classes}
+    given = {**SIZES[entry.takes[0]], **sizes, "num_classes": num_classes}
     return entry.config(**entry.settings, **{name: value for name, value in given.items() if name in fields})
 
 
@@ -41,7 +41,7 @@ def build(name: str, num_classes: int = 3) -> nn.Module:
 
 def inputs(name: str, rows: int = 4) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(1)
-    takes = CATALOG[name].takes
+    takes = CATALOG[name].takes[0]
     if takes == "vector":
         return (torch.randn(rows, 5, generator=generator),)
     if takes == "image":
@@ -54,7 +54,7 @@ def inputs(name: str, rows: int = 4) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize("num_classes", [1, 3])
 def test_gives_logits_and_every_parameter_a_finite_gradient(name: str, num_classes: int) -> None:
     network = build(name, num_classes).train()
-    rows = 8 if CATALOG[name].takes == "columns" else 4  # enough that every embedding row but few is looked up
+    rows = 8 if CATALOG[name].takes == ("columns",) else 4  # enough that every embedding row but few is looked up
     logits = network(*inputs(name, rows))
     assert logits.shape[0] == rows
     assert logits.shape[-1] == num_classes

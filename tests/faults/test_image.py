@@ -15,8 +15,8 @@ from PIL import Image
 
 from chainrule.data import image
 from chainrule.data.config import DataConfig
-from chainrule.data.decode import DARK, Unreadable, decode, decode_files
-from chainrule.data.image_records import ImageRecords
+from chainrule.data.image.decode import DARK, Unreadable, decode, decode_files
+from chainrule.data.image.records import ImageRecords
 from chainrule.data.sources import open_source
 from chainrule.errors import InputError
 

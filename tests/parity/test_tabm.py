@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chainrule.data.columns import NumberColumn
-from chainrule.data.table_front import ColumnsFront
+from chainrule.data.table.columns import NumberColumn
+from chainrule.data.table.front import ColumnsFront
 from chainrule.models.tabm import REFERENCE_NAMES, TabM, TabMConfig, embedding_sizes
 
 tabm = pytest.importorskip("tabm")

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.data import table
-from chainrule.data.columns import number_column
 from chainrule.data.config import DataConfig
 from chainrule.data.delimited import _read_polars, _read_python, sniff
 from chainrule.data.sources import Source
+from chainrule.data.table.columns import number_column
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=8)
 cells = words | st.sampled_from(["a, b", 'say "x"', "two\nlines", "x;y", "née"])

@@ -13,7 +13,7 @@ import typer
 
 import chainrule
 from chainrule.cli import app, run
-from chainrule.data.image_augment import AugmentConfig
+from chainrule.data.image.augment import AugmentConfig
 from chainrule.fitting import RESUMABLE
 from chainrule.models.catalog import CATALOG
 from chainrule.recipe import FIXED, TASKS

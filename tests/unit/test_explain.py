@@ -287,8 +287,8 @@ def test_owners_of_every_tensor() -> None:
 
 
 def test_owners_fit_the_fronts_of_a_table() -> None:
-    columns = pytest.importorskip("chainrule.data.columns")
-    front = pytest.importorskip("chainrule.data.table_front")
+    columns = pytest.importorskip("chainrule.data.table.columns")
+    front = pytest.importorskip("chainrule.data.table.front")
     number = columns.NumberColumn(
         name="age", source="age", mean=0.0, std=1.0, median=0.0, low=-1.0, high=1.0, lower_quartile=-0.5,
         upper_quartile=0.5, edges=(-1.0, 0.0, 1.0), missing=True,

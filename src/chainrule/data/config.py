@@ -24,6 +24,11 @@ class DataConfig:
     test_share: float = 0.15
     remove_duplicates: bool = True  # rows of valid and test that also stand in train
     image_size: int = 0  # pixels of the longer side; 0: found from the train split
+    sample_rate_hz: int = 0  # sound is resampled to this; 0: found from the train split
+    clip_s: float = 0.0  # seconds of a sound or video that go through the network at once; 0: found
+    clip_frames: int = 16  # frames of a clip, spread evenly over its seconds
+    mels: int = 64  # bands of the spectrogram that sound is seen as
+    decode_limit_s: float = 60.0  # a sound or video that takes longer to decode is skipped
     max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
     max_bad_share: float = 0.05  # more unreadable files than this stop the run
     accept_data_change: bool = False

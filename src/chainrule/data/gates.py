@@ -21,6 +21,7 @@ from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
 NAME = "gates"
+GIVES = ("vector",)
 AUGMENT = None
 CORNERS = ((0, 0), (0, 1), (1, 0), (1, 1))
 GATES = {"or": (0, 1, 1, 1), "and": (0, 0, 0, 1), "nand": (1, 1, 1, 0), "xor": (0, 1, 1, 0)}  # one answer per corner
@@ -246,3 +247,13 @@ def show(records: GateRecords, row: int) -> Shown:
     if records.labels is not None:
         values[records.name] = str(records.labels[row])
     return Shown(values)
+
+
+def pieces(schema: GateSchema, takes: str) -> int:
+    """1: a row is seen whole."""
+    return 1
+
+
+def picture(batch: Batch, row: int, schema: GateSchema) -> None:
+    """None: numbers are no picture."""
+    return

@@ -54,6 +54,7 @@ class DataKind(Protocol):
     """Reads one kind of data. Knows nothing of models, tasks and training."""
 
     NAME: str
+    GIVES: tuple[str, ...]  # forms of input that the front can make for a network, the usual one first (see front)
     AUGMENT: type | None  # the frozen config of ``augment``; None for kinds that are not augmented
 
     def recognises(self, source: Source) -> str | None:
@@ -105,10 +106,21 @@ class DataKind(Protocol):
         """A name for each feature the front gives; empty where features have none (pixels)."""
 
     def front(self, schema: Any, takes: str) -> nn.Module:
-        """The module saved with the network: from a batch's inputs to the tuple that the network is called with."""
+        """The module saved with the network: from a batch's inputs to the tuple that the network is called with.
+
+        ``takes`` is the form that the network wants: "vector" (B F), "columns" (numbers, encoded, codes), "signal"
+        (B C T), "image" (B C H W: pictures, spectrograms, frames) or "clip" (B C T H W). Where ``pieces`` is above 1,
+        every tensor has the pieces as its second axis, (B P ...), in training as well (P may then be smaller).
+        """
+
+    def pieces(self, schema: Any, takes: str) -> int:
+        """Into how many parts (frames, windows) a sample is cut up in evaluation, their outputs averaged; 1: whole."""
 
     def augment(self, batch: Batch, generator: torch.Generator, config: Any) -> Batch:
         """The whole batch, augmented on its device with draws from ``generator`` only."""
 
     def show(self, records: Any, row: int) -> Shown:
         """One record for the report."""
+
+    def picture(self, batch: Batch, row: int, schema: Any) -> NDArray[np.uint8] | None:
+        """One row of an encoded, perhaps augmented batch as a picture (H, W, 3); None where there is nothing to see."""

@@ -13,6 +13,22 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
+class Mixed:
+    """What each row of a blended batch has of its partner: the loss is share x own + (1 - share) x partner's."""
+
+    targets: Tensor  # (B,) the partners' targets
+    share: Tensor  # (B,) of the row's own content, 0..1
+
+    def to(self, device: torch.device) -> Mixed:
+        """The same on ``device``."""
+        return Mixed(self.targets.to(device, non_blocking=True), self.share.to(device, non_blocking=True))
+
+    def part(self, rows: slice) -> Mixed:
+        """Some rows."""
+        return Mixed(self.targets[rows], self.share[rows])
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One batch; the network is called ``network(*inputs)``."""
 
@@ -20,6 +36,7 @@ class Batch:
     targets: Tensor | None  # (B,) class indices or (B,) numbers; None where nothing is known
     ids: Tensor  # (B,) int64, the rows of the samples that the batch was made from
     mask: Tensor | None = None  # (B, ...) True = keep
+    mixed: Mixed | None = None  # where each row was blended with another one (mixup, cutmix)
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -31,6 +48,7 @@ class Batch:
             None if self.targets is None else self.targets.to(device, non_blocking=True),
             self.ids,
             None if self.mask is None else self.mask.to(device, non_blocking=True),
+            None if self.mixed is None else self.mixed.to(device),
         )
 
     def split(self, size: int) -> Iterator[Batch]:
@@ -45,6 +63,7 @@ class Batch:
                 None if self.targets is None else self.targets[part],
                 self.ids[part],
                 None if self.mask is None else self.mask[part],
+                None if self.mixed is None else self.mixed.part(part),
             )
 
 

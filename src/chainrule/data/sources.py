@@ -33,7 +33,9 @@ SPLIT_WORDS = {
 }
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pnm", ".pbm")
-MEDIA = (*PICTURES, ".wav", ".flac", ".mp3", ".ogg", ".mp4", ".avi", ".mov", ".mkv", ".webm")
+SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+MEDIA = (*PICTURES, *SOUNDS, *VIDEOS)
 SIDE_FILES = re.compile(r"(readme|licen[cs]e|citation)\b|(classes|labels)\.txt$", re.IGNORECASE)
 
 

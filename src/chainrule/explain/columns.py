@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainrule.data.table_front import MAX_ONE_HOT
+from chainrule.data.table.front import MAX_ONE_HOT
 
 Places = dict[str, tuple[tuple[int, int], ...]]  # column -> (input, index in its axis 1) of all its parts
 Owners = tuple[tuple[str, ...], ...]  # per tensor the column that owns each index of axis 1

@@ -30,7 +30,7 @@ class Entry:
 
     config: type  # a frozen dataclass; data-dependent sizes are its only required fields
     build: Callable[[Any], nn.Module]
-    takes: str  # what the front must give: "vector" (B F), "columns" (numbers, encoded, codes) or "image" (B C H W)
+    takes: tuple[str, ...]  # forms of input it can be built for: vector, columns, signal, image, clip (data/kind.py)
     kinds: tuple[str, ...]  # data kinds it serves
     tasks: tuple[str, ...]
     paper: str
@@ -73,36 +73,38 @@ def image_training(rows: int, columns: int) -> dict[str, Any]:
 
 ALL_KINDS = ("gates", "table", "image")
 IMAGE = ("image",)
+MEDIA = ("image", "audio", "video")
+MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
 BOTH = ("classify", "regress")
 HE = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
 
 CATALOG: dict[str, Entry] = {
     "perceptron": Entry(
-        config=PerceptronConfig, build=Perceptron, takes="vector", kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
+        config=PerceptronConfig, build=Perceptron, takes=("vector",), kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
         training=short_training,
         paper="Rosenblatt 1958, doi:10.1037/h0042519",
         reference="torch.nn.Linear; tests/parity/test_mlp.py",
     ),
     "mlp": Entry(
-        config=MLPConfig, build=MLP, takes="vector", kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
+        config=MLPConfig, build=MLP, takes=("vector",), kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
         training=short_training,
         paper="Rumelhart, Hinton, Williams 1986, doi:10.1038/323533a0",
         reference="torch.nn.Sequential; tests/parity/test_mlp.py",
     ),
     "tabm": Entry(
-        config=TabMConfig, build=TabM, takes="columns", kinds=("table",), tasks=BOTH,
+        config=TabMConfig, build=TabM, takes=("columns",), kinds=("table",), tasks=BOTH,
         training=training_settings,
         paper="Gorishniy, Kotelnikov, Babenko 2024, arXiv:2410.24210",
         reference="tabm 0.0.3; tests/parity/test_tabm.py",
     ),
     "resnet9": Entry(
-        config=ResNet9Config, build=ResNet9, takes="image", kinds=IMAGE, tasks=BOTH, training=small_image_training,
+        config=ResNet9Config, build=ResNet9, takes=("image",), kinds=MEDIA, tasks=BOTH, training=small_image_training,
         paper="Page 2018, github.com/davidcpage/cifar10-fast",
         reference="dawn.py written plainly; tests/parity/test_resnet.py",
     ),
     **{
         name: Entry(
-            config=ResNetCifarConfig, build=ResNetCifar, takes="image", kinds=IMAGE, tasks=BOTH,
+            config=ResNetCifarConfig, build=ResNetCifar, takes=("image",), kinds=MEDIA, tasks=BOTH,
             training=small_image_training, settings={"depth": depth}, paper=HE,
             reference="section 4.2 of the paper written plainly; tests/parity/test_resnet.py",
         )
@@ -110,7 +112,7 @@ CATALOG: dict[str, Entry] = {
     },
     **{
         name: Entry(
-            config=ResNetConfig, build=ResNet, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+            config=ResNetConfig, build=ResNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
             settings={"blocks": blocks, "bottleneck": bottleneck}, paper=HE,
             reference=f"torchvision.models.{name}; tests/parity/test_resnet.py",
         )
@@ -120,12 +122,12 @@ CATALOG: dict[str, Entry] = {
         )
     },
     "alexnet": Entry(
-        config=AlexNetConfig, build=AlexNet, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        config=AlexNetConfig, build=AlexNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
         paper="Krizhevsky 2014, arXiv:1404.5997", reference="torchvision.models.alexnet; tests/parity/test_alexnet.py",
     ),
     **{
         f"{name}{suffix}": Entry(
-            config=VGGConfig, build=VGG, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+            config=VGGConfig, build=VGG, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
             settings={"blocks": blocks, "batch_norm": suffix == "_bn"},
             paper="Simonyan, Zisserman 2014, arXiv:1409.1556",
             reference=f"torchvision.models.{name}{suffix}; tests/parity/test_vgg.py",
@@ -137,17 +139,17 @@ CATALOG: dict[str, Entry] = {
         for suffix in ("", "_bn")
     },
     "mobilenet_v1": Entry(
-        config=MobileNetV1Config, build=MobileNetV1, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        config=MobileNetV1Config, build=MobileNetV1, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
         paper="Howard et al. 2017, arXiv:1704.04861", reference="timm mobilenetv1_100; tests/parity/test_mobilenet.py",
     ),
     "mobilenet_v2": Entry(
-        config=MobileNetV2Config, build=MobileNetV2, takes="image", kinds=IMAGE, tasks=BOTH, training=image_training,
+        config=MobileNetV2Config, build=MobileNetV2, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
         paper="Sandler et al. 2018, arXiv:1801.04381",
         reference="torchvision.models.mobilenet_v2; tests/parity/test_mobilenet.py",
     ),
     **{
         f"mobilenet_v3_{size}": Entry(
-            config=MobileNetV3Config, build=MobileNetV3, takes="image", kinds=IMAGE, tasks=BOTH,
+            config=MobileNetV3Config, build=MobileNetV3, takes=MAPS, kinds=MEDIA, tasks=BOTH,
             training=image_training, settings={"size": size}, paper="Howard et al. 2019, arXiv:1905.02244",
             reference=f"torchvision.models.mobilenet_v3_{size}; tests/parity/test_mobilenet.py",
         )

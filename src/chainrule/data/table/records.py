@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from chainrule.data.columns import kind_of, texts
 from chainrule.data.kind import Finding
+from chainrule.data.table.columns import kind_of, texts
 
 MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, as in boost::hash_combine
 

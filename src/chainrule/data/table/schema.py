@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from chainrule.data.columns import (
+from chainrule.data.config import DataConfig
+from chainrule.data.schema import Target, from_json, infer_target
+from chainrule.data.table.columns import (
     DATE_PARTS,
     CategoryColumn,
     LeftOut,
@@ -19,9 +21,7 @@ from chainrule.data.columns import (
     number_column,
     numbers_of,
 )
-from chainrule.data.config import DataConfig
-from chainrule.data.schema import Target, from_json, infer_target
-from chainrule.data.table_records import TableRecords
+from chainrule.data.table.records import TableRecords
 from chainrule.errors import InputError
 
 

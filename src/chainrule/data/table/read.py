@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from chainrule.data import delimited, frames
-from chainrule.data.columns import tidy
+from chainrule.data import delimited
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
 from chainrule.data.sources import Source, open_source
-from chainrule.data.table_records import TableRecords
-from chainrule.data.table_schema import TableSchema
+from chainrule.data.table import frames
+from chainrule.data.table.columns import tidy
+from chainrule.data.table.records import TableRecords
+from chainrule.data.table.schema import TableSchema
 from chainrule.errors import InputError, MissingTargetError, nearest
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "outcome", "response")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data.decode import Pixels
-from chainrule.data.idx import idx_shape, partner, read_idx, split_of
-from chainrule.data.image_records import ImageRecords, ImageStore
+from chainrule.data.image.decode import Pixels
+from chainrule.data.image.idx import idx_shape, partner, read_idx, split_of
+from chainrule.data.image.records import ImageRecords, ImageStore
 from chainrule.data.sources import SPLIT_WORDS
 from chainrule.errors import InputError
 

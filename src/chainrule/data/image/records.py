@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chainrule.data.decode import Pixels, in_threads, to_channels
+from chainrule.data.image.decode import Pixels, to_channels
+from chainrule.data.threads import in_threads
 
 NEAR_HASH_PX = 32  # below this shorter side a 64-bit hash calls too many different pictures alike
 HASH_PX = 32

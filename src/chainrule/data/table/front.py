@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from chainrule.data.columns import CategoryColumn, NumberColumn
+from chainrule.data.table.columns import CategoryColumn, NumberColumn
 
 MAX_ONE_HOT = 64  # categories of one column that get an input of their own
 

@@ -16,15 +16,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chainrule.data.columns import MAX_CATEGORIES, MAX_NUMBER, SAMPLE_ROWS, CategoryColumn, cell_text, numbers_of, texts
-from chainrule.data.frames import without_missing_words
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.samples import Batch, TensorSamples
 from chainrule.data.schema import ClassTarget, class_names
-from chainrule.data.table_front import ColumnsFront, VectorFront, build_front, vector_names
-from chainrule.data.table_read import read, read_inputs, recognises
-from chainrule.data.table_records import TableRecords
-from chainrule.data.table_schema import TableSchema, learn_schema, load_schema
+from chainrule.data.table.columns import (
+    MAX_CATEGORIES,
+    MAX_NUMBER,
+    SAMPLE_ROWS,
+    CategoryColumn,
+    cell_text,
+    numbers_of,
+    texts,
+)
+from chainrule.data.table.frames import without_missing_words
+from chainrule.data.table.front import ColumnsFront, VectorFront, build_front, vector_names
+from chainrule.data.table.read import read, read_inputs, recognises
+from chainrule.data.table.records import TableRecords
+from chainrule.data.table.schema import TableSchema, learn_schema, load_schema
 from chainrule.errors import InputError, nearest
 
 __all__ = [
@@ -46,6 +54,7 @@ class TableAugmentConfig:
 
 
 NAME = "table"
+GIVES = ("vector", "columns")
 AUGMENT = TableAugmentConfig
 BLOCK_ROWS = 1 << 16
 GROUP_NAME = (
@@ -292,3 +301,13 @@ def classical(batch: Batch, schema: TableSchema) -> dict[str, NDArray[Any]]:
         vector = build(*batch.inputs)[0].cpu().numpy()
     numbers, codes = (x.cpu().numpy() for x in batch.inputs)
     return {"vector": vector, "numbers": numbers, "codes": codes}
+
+
+def pieces(schema: TableSchema, takes: str) -> int:
+    """1: a row is seen whole."""
+    return 1
+
+
+def picture(batch: Batch, row: int, schema: TableSchema) -> None:
+    """None: columns are no picture."""
+    return

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.config import DataConfig
-from chainrule.data.decode import DARK, FEW, WORKING_PX, Pixels, in_threads, is_image, resize, to_channels
-from chainrule.data.image_arrays import (
+from chainrule.data.image.arrays import (
     array_pairs,
     idx_images,
     image_axes,
@@ -26,17 +25,31 @@ from chainrule.data.image_arrays import (
     records_of,
     white_level,
 )
-from chainrule.data.image_augment import AugmentConfig
-from chainrule.data.image_augment import augment as augment_images
-from chainrule.data.image_files import decoded_records, folder_reason, list_images, path_column, read_folder, read_table
-from chainrule.data.image_records import ImageRecords, ImageStore
+from chainrule.data.image.augment import AugmentConfig
+from chainrule.data.image.augment import augment as augment_images
+from chainrule.data.image.decode import DARK, FEW, WORKING_PX, Pixels, resize, to_channels
+from chainrule.data.image.files import decoded_records
+from chainrule.data.image.records import ImageRecords, ImageStore
 from chainrule.data.kind import Finding, Shown
+from chainrule.data.media import (
+    IMAGES,
+    MediaFiles,
+    PathTable,
+    folder_files,
+    folder_reason,
+    list_files,
+    path_table,
+    refuse_columns,
+    table_files,
+)
 from chainrule.data.samples import Batch, TensorSamples
 from chainrule.data.schema import NumberTarget, Target, class_names, from_json, infer_target
 from chainrule.data.sources import Source, open_source, suffix
+from chainrule.data.threads import in_threads
 from chainrule.errors import InputError
 
 NAME = "image"
+GIVES = ("image", "vector")
 AUGMENT = AugmentConfig
 LINEAR_PX = 16  # side of what the linear baseline sees
 SMALL_PX = 64  # images of one size up to this are taken as they are
@@ -134,13 +147,13 @@ def _folder_reader(path: Path) -> tuple[str, Reader] | None:
     idx = idx_images(path)
     if idx:
         return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
-    tables = [file for file in sorted(path.iterdir()) if suffix(file) in (".csv", ".tsv") and file.is_file()]
-    if len(tables) == 1 and path_column(tables[0]) is not None:
-        return _file_reader(tables[0])
-    reason = folder_reason(path)
+    table = path_table(path, IMAGES)
+    if table is not None:
+        return _table_reader(table)
+    reason = folder_reason(path, IMAGES)
     if reason is None:
         return None
-    return reason, lambda options: {"all": read_folder(path, _without_columns(options))}
+    return reason, lambda options: {"all": decoded_records(folder_files(path, IMAGES, options), options)}
 
 
 def _file_reader(path: Path) -> tuple[str, Reader] | None:
@@ -154,11 +167,15 @@ def _file_reader(path: Path) -> tuple[str, Reader] | None:
     idx = idx_images(path)
     if idx:
         return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
-    found = path_column(path)
-    if found is None:
-        return None
-    reason = f"table of {len(found[0]):,} rows whose column {found[1]!r} holds paths of images"
-    return reason, lambda options: read_table(path, options)
+    table = path_table(path, IMAGES)
+    return None if table is None else _table_reader(table)
+
+
+def _table_reader(found: PathTable) -> tuple[str, Reader]:
+    def read_with(options: DataConfig) -> dict[str, ImageRecords]:
+        return {part: decoded_records(files, options) for part, files in table_files(found, options).items()}
+
+    return f"table of {len(found.table):,} rows whose column {found.paths!r} holds paths of images", read_with
 
 
 def _plain(read_all: Callable[[], dict[str, ImageRecords]]) -> Reader:
@@ -167,20 +184,10 @@ def _plain(read_all: Callable[[], dict[str, ImageRecords]]) -> Reader:
     def read_with(options: DataConfig) -> dict[str, ImageRecords]:
         if options.group:
             raise InputError("--group is a pattern over file names, but these images are arrays; leave it out")
-        _without_columns(options)
+        refuse_columns(options, IMAGES)
         return read_all()
 
     return read_with
-
-
-def _without_columns(options: DataConfig) -> DataConfig:
-    for name in ("target", "time", "drop"):
-        if getattr(options, name):
-            raise InputError(
-                f"data.{name} names a column, but these images have none: class folders and label arrays already "
-                f"give the answer; leave it out"
-            )
-    return options
 
 
 def _accepted() -> str:
@@ -216,12 +223,13 @@ def _input_stores(one: Any, schema: ImageSchema, options: DataConfig) -> list[Im
     if not isinstance(one, (str, Path)):
         return [_array_store(np.asarray(one), schema)]
     path = Path(one).expanduser()
-    if path.is_file() and is_image(path):
-        return [decoded_records({str(one): path}, options).store]
+    if path.is_file() and IMAGES.holds(path):
+        return [decoded_records(MediaFiles(paths={str(one): path}), options).store]
     source = open_source(one)
     if source.path is not None and source.path.is_dir() and not idx_images(source.path):
         root = source.path
-        return [decoded_records({name: root / name for name in list_images(root).images}, options).store]
+        files = MediaFiles(paths={name: root / name for name in list_files(root, IMAGES).files})
+        return [decoded_records(files, options).store]
     return [replace(records.store, labels=None) for records in read(source, options).values()]
 
 
@@ -475,3 +483,13 @@ def classical(batch: Batch, schema: ImageSchema) -> dict[str, NDArray[Any]]:
     H, W = (min(side, LINEAR_PX) for side in image.shape[-2:])
     pooled = torch.nn.functional.adaptive_avg_pool2d(image, (H, W))
     return {"vector": (pooled.flatten(1) / 127.5 - 1).cpu().numpy()}
+
+
+def pieces(schema: ImageSchema, takes: str) -> int:
+    """1: an image is seen whole."""
+    return 1
+
+
+def picture(batch: Batch, row: int, schema: ImageSchema) -> Pixels:
+    """The image as the network sees it."""
+    return to_channels(batch.inputs[0][row].permute(1, 2, 0).contiguous().cpu().numpy(), 3)

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from chainrule.data.frames import without_missing_words
 from chainrule.data.kind import Finding
+from chainrule.data.table.frames import without_missing_words
 
 MAX_BINS = 48
 MAX_CATEGORIES = 2000

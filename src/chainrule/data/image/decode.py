@@ -7,21 +7,18 @@ scaled by 65535, CMYK and palettes converted, of an animation the first frame. R
 from __future__ import annotations
 
 import io
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from chainrule.data.sources import PICTURES, is_junk
+from chainrule.data.threads import in_threads
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # no format that runs another program
 WORKING_PX = 256  # the longer side that decoded files are kept at where no larger size is asked for
@@ -29,8 +26,6 @@ FEW = 5
 DARK = "16-bit levels stay below an eighth of the range, so little of them is left in 8 bits; stretch them to 0..65535"
 
 Pixels = NDArray[np.uint8]  # (H, W, C) with C = 1 or 3
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +39,6 @@ class Decoded:
 
 class Unreadable(Exception):
     """Why a picture file gives no pixels."""
-
-
-def is_image(path: Path) -> bool:
-    """Whether the name is a picture's."""
-    return path.suffix.lower() in PICTURES and not is_junk(path.name)
 
 
 def decode_files(paths: Sequence[Path], *, max_pixels: int, longer_side_px: int) -> list[Decoded]:
@@ -73,21 +63,6 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     if channels == 3:
         return np.repeat(pixels, 3, axis=2)
     return _array(Image.fromarray(pixels).convert("L"))
-
-
-def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """The function of each item, in order, on as many threads as this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = min(8, cores)
-    if threads == 1 or len(items) < 2:
-        return [function(item) for item in items]
-    stretch = max(1, len(items) // (16 * threads))  # a future for each item costs more than a small image
-
-    def run(start: int) -> list[R]:
-        return [function(items[place]) for place in range(start, min(start + stretch, len(items)))]
-
-    with ThreadPoolExecutor(threads) as pool:
-        return [result for part in pool.map(run, range(0, len(items), stretch)) for result in part]
 
 
 @contextmanager

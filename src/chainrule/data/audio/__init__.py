@@ -1,0 +1,12 @@
+"""Placeholder until the kind is written."""
+
+from chainrule.data.sources import Source
+
+NAME = "audio"
+GIVES = ("image", "signal")
+AUGMENT = None
+
+
+def recognises(source: Source) -> str | None:
+    """Nothing yet."""
+    return None

@@ -1,0 +1,344 @@
+"""Files of pictures, sound or video before they are decoded: class folders, loose files, tables of paths and labels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from chainrule.data.archive import is_junk
+from chainrule.data.config import DataConfig
+from chainrule.data.delimited import read_bytes, read_delimited, sniff
+from chainrule.data.sources import PICTURES, SOUNDS, SPLIT_WORDS, TABLES, VIDEOS, suffix
+from chainrule.errors import InputError, nearest
+
+PAIRED_FOLDERS = {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
+LABEL_COLUMNS = ("label", "class", "target", "category", "y", "diagnosis")
+SPLIT_COLUMNS = ("split", "subset", "partition", "set")
+PATIENT = re.compile(
+    r"((?:patient|person|subject|subj|speaker|case|video|clip|scan|study|slide|volume)[-_ ]?[a-z]*\d+)(?!\d)",
+    re.IGNORECASE,
+)
+MIXED_SHARE = 0.1  # of a folder's media that another medium must hold before the folder counts as a mixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Medium:
+    """One sort of media file."""
+
+    name: str  # plural, for messages: "images"
+    endings: tuple[str, ...]
+
+    def holds(self, path: Path) -> bool:
+        """Whether the file's name is of this medium."""
+        return path.suffix.lower() in self.endings and not is_junk(path.name)
+
+
+IMAGES = Medium(name="images", endings=PICTURES)
+SOUND_FILES = Medium(name="sound files", endings=SOUNDS)
+VIDEO_FILES = Medium(name="videos", endings=VIDEOS)
+ALL_MEDIA = (IMAGES, SOUND_FILES, VIDEO_FILES)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a medium below a folder by relative path, and what was passed over."""
+
+    files: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaFiles:
+    """Files by the name that a person can find again, with what folders or a table say of each; nothing decoded."""
+
+    paths: Mapping[str, Path]
+    labels: NDArray[Any] | None = None
+    label_name: str = "class"
+    groups: NDArray[Any] | None = None
+    group_reason: str = ""
+    times: NDArray[Any] | None = None
+    ignored: tuple[str, ...] = ()
+    empty_classes: tuple[str, ...] = ()
+
+    def facts(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Labels, groups and times of these rows and the rest as it is, as fields of a store; the paths left out."""
+        picked = {name: getattr(self, name) for name in ("labels", "groups", "times")}
+        return {
+            **{name: None if values is None else values[rows] for name, values in picked.items()},
+            "label_name": self.label_name, "group_reason": self.group_reason,
+            "ignored": self.ignored, "empty_classes": self.empty_classes,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PathTable:
+    """A table whose column ``paths`` names files."""
+
+    table: pl.DataFrame
+    paths: str
+    folder: Path
+    find: Callable[[str], Path | None] = field(repr=False)
+
+
+def list_files(root: Path, medium: Medium) -> Listing:
+    """Every file of the medium below ``root`` in order of path; hidden ones, other files and masks are passed over.
+
+    ``a_mask.png`` beside ``a.png`` is a mask, not another image.
+    """
+    found: list[str] = []
+    ignored: list[str] = []
+    for folder, folders, files in os.walk(root):
+        at = Path(folder).relative_to(root)
+        ignored += [(at / name).as_posix() + "/" for name in folders if is_junk(name)]
+        folders[:] = sorted(name for name in folders if not is_junk(name))
+        stems = {name.rsplit(".", 1)[0] for name in files}
+        for name in sorted(files):
+            mask_of = re.fullmatch(r"(.+)[-_]mask(?:[-_]\d+)?", name.rsplit(".", 1)[0], re.IGNORECASE)
+            if medium.holds(Path(name)) and not (mask_of and mask_of[1] in stems):
+                found.append((at / name).as_posix())
+            else:
+                ignored.append((at / name).as_posix())
+    return Listing(tuple(sorted(found)), tuple(ignored))
+
+
+def refuse_mixture(root: Path) -> None:
+    """Raise InputError where a folder holds several media in earnest, such as images beside sound."""
+    counts = dict.fromkeys(ALL_MEDIA, 0)
+    examples: dict[Medium, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not is_junk(name)]
+        for name in files:
+            for medium in ALL_MEDIA:
+                if medium.holds(Path(name)):
+                    counts[medium] += 1
+                    examples.setdefault(medium, (Path(folder) / name).relative_to(root).as_posix())
+    present = [medium for medium in ALL_MEDIA if counts[medium] > MIXED_SHARE * sum(counts.values())]
+    if len(present) > 1:
+        held = " and ".join(f"{counts[medium]:,} {medium.name} (such as {examples[medium]})" for medium in present)
+        raise InputError(
+            f"{root} mixes {held}; one network learns one kind. Put them into folders of their own, or say which to "
+            "read with --set data.kind=image, audio or video"
+        )
+
+
+def folder_reason(root: Path, medium: Medium) -> str | None:
+    """Why a folder is of this medium, in words, or None."""
+    folders = [child for child in sorted(root.iterdir()) if child.is_dir() and not is_junk(child.name)]
+    if any(child.name.lower() in PAIRED_FOLDERS for child in folders):
+        return None
+    listing = list_files(root, medium)
+    others = sum(any(other.holds(Path(name)) for other in ALL_MEDIA if other != medium) for name in listing.ignored)
+    if not listing.files or others > len(listing.files):
+        return None
+    classes = {name.split("/")[0] for name in listing.files if "/" in name}
+    if classes:
+        return f"{len(classes)} class folders with {len(listing.files):,} {medium.name}"
+    return f"a folder of {len(listing.files):,} {medium.name} without class folders"
+
+
+def folder_files(root: Path, medium: Medium, options: DataConfig) -> MediaFiles:
+    """The files of class folders, named by the first folder below ``root``; without folders, files without labels.
+
+    Raises:
+        InputError: a pattern for groups that misses files, or an option that names a column.
+    """
+    refuse_columns(options, medium)
+    listing = list_files(root, medium)
+    names = [name for name in listing.files if "/" in name] or list(listing.files)
+    kept = set(names)
+    labelled = "/" in (names[0] if names else "")
+    folders = sorted(child.name for child in root.iterdir() if child.is_dir() and not is_junk(child.name))
+    filled = {name.split("/")[0] for name in names}
+    groups, reason = file_groups(names, options.group)
+    return MediaFiles(
+        paths={name: root / name for name in names},
+        labels=np.array([name.split("/")[0] for name in names], dtype=object) if labelled else None,
+        groups=groups, group_reason=reason,
+        ignored=listing.ignored + tuple(name for name in listing.files if name not in kept),
+        empty_classes=tuple(name for name in folders if labelled and name not in filled),
+    )  # fmt: skip
+
+
+def refuse_columns(options: DataConfig, medium: Medium) -> None:
+    """Raise InputError where an option names a column that files in folders do not have."""
+    for name in ("target", "time", "drop"):
+        if getattr(options, name):
+            raise InputError(
+                f"data.{name} names a column, but these {medium.name} have none: class folders and label arrays "
+                f"already give the answer; leave it out"
+            )
+
+
+def file_groups(names: Sequence[str], pattern: str) -> tuple[NDArray[Any] | None, str]:
+    """Groups by a person's regular expression over the file names, or those that the names tell by themselves.
+
+    Raises:
+        InputError: the pattern is none, or misses a file.
+    """
+    if not pattern:
+        return found_groups(names)
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"--group {pattern!r} is not a regular expression ({error})") from None
+    matches = [expression.search(name) for name in names]
+    missed = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if missed:
+        raise InputError(
+            f"--group {pattern!r} is not found in {len(missed)} of {len(names)} file names, the first {missed[0]!r}; "
+            f"write a regular expression whose first (group) is the patient, the source video, ..."
+        )
+    values = [match[1] if expression.groups else match[0] for match in matches if match]
+    return np.array(values, dtype=object), f"--group {pattern!r}"
+
+
+def found_groups(names: Sequence[str]) -> tuple[NDArray[Any] | None, str]:
+    """Groups that paths like ``class/patient7/3.png`` or ``class/patient7_3.png`` tell, and the reason in words.
+
+    Careful: they must cover nine files of ten, hold at least two files somewhere, and leave every class three groups.
+    """
+    folders = [name.rsplit("/", 1)[0] if name.count("/") >= 2 else "" for name in names]
+    matches = [PATIENT.search(name.rsplit("/", 1)[-1]) for name in names]
+    words = [match[1].lower() if match else "" for match in matches]
+    for values, reason in (
+        (folders, "sub-folders of the classes"),
+        (words, "a number after a word like patient in the names"),
+    ):
+        if _plausible(names, values):
+            filled = [value or f"alone {place}" for place, value in enumerate(values)]
+            return np.array(filled, dtype=object), reason
+    return None, ""
+
+
+def _plausible(names: Sequence[str], values: Sequence[str]) -> bool:
+    known = [value for value in values if value]
+    counts = Counter(known)
+    if len(known) < 0.9 * len(names) or not counts or max(counts.values()) < 2 or len(counts) < 6:
+        return False
+    of_class = defaultdict(set)
+    for name, value in zip(names, values, strict=True):
+        of_class[name.split("/")[0]].add(value)
+    return min(map(len, of_class.values())) >= 3
+
+
+def path_table(path: Path, medium: Medium) -> PathTable | None:
+    """A CSV or TSV file with a column of paths to files of this medium, or None where it is none.
+
+    A folder stands for the only table in it.
+    """
+    if path.is_dir():
+        tables = [file for file in sorted(path.iterdir()) if file.is_file() and suffix(file) in TABLES[:2]]
+        return path_table(tables[0], medium) if len(tables) == 1 else None
+    endings = "|".join(re.escape(ending) for ending in medium.endings)
+    if suffix(path) not in TABLES[:2]:
+        return None
+    if not re.search(rf"({endings})\b", read_bytes(path, 1 << 16).decode("utf-8", "replace"), re.IGNORECASE):
+        return None
+    layout = sniff(path)
+    if layout is None:
+        return None
+    table = read_delimited(path, layout)
+    find = _finder(path.parent, medium)
+    for name in table.columns:
+        if table[name].dtype == pl.String:
+            values = [value for value in table[name].head(20).to_list() if value]
+            if values and sum(find(value) is not None for value in values) >= 0.5 * len(values):
+                return PathTable(table, name, path.parent, find)
+    return None
+
+
+def _finder(folder: Path, medium: Medium) -> Callable[[str], Path | None]:
+    """A function from what stands in a table to the file: its path, or its name anywhere below the folder."""
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for name in list_files(folder, medium).files:
+        by_name[name.rsplit("/", 1)[-1]].append(folder / name)
+
+    def find(value: str) -> Path | None:
+        direct = folder / value.strip().replace("\\", "/")
+        if medium.holds(direct) and direct.is_file():
+            return direct
+        named = by_name[direct.name]
+        return named[0] if len(named) == 1 else None
+
+    return find
+
+
+def table_files(found: PathTable, options: DataConfig) -> dict[str, MediaFiles]:
+    """The files that a table of paths and labels names, divided where a column called split says so.
+
+    Raises:
+        InputError: no label column can be told, or a named column is absent.
+    """
+    table, paths = found.table, found.paths
+    divided = next((name for name in table.columns if name.lower() in SPLIT_COLUMNS and _is_split(table[name])), "")
+    label = _label_column(table, {paths, divided, options.group, options.time, *options.drop}, options.target)
+    parts = {"all": table}
+    if divided:
+        words = table[divided].str.to_lowercase().replace_strict(SPLIT_WORDS)
+        parts = {word: table.filter(words == word) for word in ("train", "valid", "test") if (words == word).any()}
+    return {word: _part_files(part, found, label, options) for word, part in parts.items()}
+
+
+def _part_files(table: pl.DataFrame, found: PathTable, label: str, options: DataConfig) -> MediaFiles:
+    names = [value or f"row {place}" for place, value in enumerate(table[found.paths].to_list())]
+    files = {name: found.find(name) or found.folder / name for name in names}
+    if len(files) < len(names):
+        twice = Counter(names).most_common(1)[0]
+        raise InputError(f"column {found.paths!r} names {twice[0]!r} {twice[1]} times; there must be one row per file")
+    groups, reason = None, ""
+    if options.group in table.columns:
+        groups, reason = table[options.group].to_numpy(), f"column {options.group!r}"
+    else:
+        groups, reason = file_groups(names, options.group)
+    return MediaFiles(
+        paths=files, labels=table[label].to_numpy() if label else None, label_name=label or "class",
+        groups=groups, group_reason=reason, times=_column(table, options.time),
+    )  # fmt: skip
+
+
+def _column(table: pl.DataFrame, name: str) -> NDArray[Any] | None:
+    if not name:
+        return None
+    if name not in table.columns:
+        raise InputError(f"there is no column {name!r}; {nearest(name, table.columns)}")
+    return table[name].to_numpy()
+
+
+def _is_split(column: pl.Series) -> bool:
+    return column.dtype == pl.String and set(column.str.to_lowercase().to_list()) <= set(SPLIT_WORDS)
+
+
+def _label_column(table: pl.DataFrame, taken: set[str], target: str) -> str:
+    if target:
+        if re.fullmatch(r"-?\d+", target) and -len(table.columns) <= int(target) < len(table.columns):
+            return table.columns[int(target)]
+        if target not in table.columns:
+            raise InputError(f"there is no column {target!r}; {nearest(target, table.columns)}")
+        return target
+    left = [name for name in table.columns if name not in taken]
+    named = [name for name in left if name.lower() in LABEL_COLUMNS]
+    if len(left) <= 1 or len(named) == 1:
+        return (named or left or [""])[0]
+    raise InputError(f"which column is the answer? Name it with --target; there are {', '.join(map(repr, left))}")
+
+
+def refuse_too_many_bad(skipped: Sequence[tuple[str, str]], total: int, share: float, medium: Medium) -> None:
+    """Raise InputError where no file is left, or a larger share could not be read, for the reasons in ``skipped``."""
+    if not total:
+        raise InputError(f"there are no {medium.name} to read")
+    if len(skipped) <= share * total and len(skipped) < total:
+        return
+    shown = "".join(f"\n  {name}: {reason}" for name, reason in skipped[:20])
+    more = f"\n  and {len(skipped) - 20} more" if len(skipped) > 20 else ""
+    limit = f", more than data.max_bad_share={share:g}; mend or remove them, or raise the share" if share else ""
+    advice = limit or "; mend them or leave them out"
+    raise InputError(f"{len(skipped)} of {total} {medium.name} cannot be read{advice}:{shown}{more}")
