@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import loop_overhead, mlp_step, start_up, table_scale
+from benchmarks import decoding, image_fit, loop_overhead, memory, mlp_step, start_up, table_scale
 
-PARTS = {"start_up": start_up, "loop_overhead": loop_overhead, "mlp_step": mlp_step, "table_scale": table_scale}
+PARTS = {
+    "image_fit": image_fit,
+    "decoding": decoding,
+    "memory": memory,
+    "start_up": start_up,
+    "loop_overhead": loop_overhead,
+    "mlp_step": mlp_step,
+    "table_scale": table_scale,
+}
 
 
 def main(names: list[str]) -> None:

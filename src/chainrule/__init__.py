@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         TrainedRun,
         create_model,
         datasets,
+        describe,
         fit,
         load,
         load_model,
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "InputError", "NonFiniteError", "TrainedRun", "create_model", "datasets", "fit", "load", "load_model", "look",
-    "models", "resume", "trace",
+    "InputError", "NonFiniteError", "TrainedRun", "create_model", "datasets", "describe", "fit", "load", "load_model",
+    "look", "models", "resume", "trace",
 ]  # fmt: skip
 
 

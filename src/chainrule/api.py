@@ -31,9 +31,18 @@ from chainrule.fitting import (
     resume_training,
     start_training,
 )
-from chainrule.models.catalog import CATALOG
+from chainrule.models.catalog import CATALOG, published_sizes
 from chainrule.prepare import Prepared, describe_target, prepare, read_for_scoring
-from chainrule.recipe import CUSTOM, construct, data_config, data_sizes, find_entry, load_recipe, read_settings
+from chainrule.recipe import (
+    CUSTOM,
+    construct,
+    data_config,
+    data_sizes,
+    find_entry,
+    load_recipe,
+    part_of,
+    read_settings,
+)
 from chainrule.recognise import find_kind
 from chainrule.scoring import baseline_line, fit_baselines, judge
 from chainrule.session import Session, plain_task
@@ -43,10 +52,13 @@ from chainrule.train.run import Run, stoppable
 if TYPE_CHECKING:
     import polars
 
+    from chainrule.explain.maps import MapsExplanation
     from chainrule.explain.table import TableExplanation
+    from chainrule.models.describe import Description
     from chainrule.trace.tree import Iteration
 
 TRACED_ROWS = 4  # rows of the batch that trace opens
+EXPLAINED = ("table", "image", "audio", "video")  # kinds of data that explain serves
 Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
 Tell = Callable[[str], None]  # called with lines for a person
 
@@ -109,21 +121,23 @@ class TrainedRun:
         self._notice(records)
         return polars.DataFrame({"id": list(records.ids), **session.predict(samples)})
 
-    def evaluate(self, source: Any = None) -> dict[str, Any]:
+    def evaluate(self, source: Any = None, views: int = 1) -> dict[str, Any]:
         """Metrics with 95 % intervals on the run's own test split, or on another labelled source.
 
+        With ``views`` the answers are means over the samples as they are and views - 1 augmented versions of them.
+
         Raises:
-            InputError: the data changed, has no target, or has classes that the run does not know.
+            InputError: the data changed, has no target, has classes that the run does not know, or has no other view.
         """
         own = self.prepared() if source is None else None
         records = own.parts["test"] if own else self._read(source)
         session = self.session
         samples = session.encode(records)
         self._notice(records)
-        _, judged = judge(session, samples, records.groups)
+        _, judged = judge(session, samples, records.groups, views)
         if own and records is own.parts["train"]:
             judged["interval"] = {}  # as in metrics.json: a truth table is its own test set
-        return {"rows": len(records), **judged}
+        return {"rows": len(records), "views": views, **judged}
 
     def lines(self) -> list[str]:
         """The scores in a few lines for a person."""
@@ -145,21 +159,46 @@ class TrainedRun:
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
-        explain = "explain · " if self._run.read("schema.json")["kind"] == "table" else ""
+        explain = "explain · " if self._run.read("schema.json")["kind"] in EXPLAINED else ""
         lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · {explain}resume --epochs N")
         return lines
 
-    def explain(self, source: Any = None) -> TableExplanation:
-        """What the run's answers depend on, on its test split or on another labelled source.
+    def explain(self, source: Any = None) -> TableExplanation | MapsExplanation:
+        """What the run's answers depend on: columns of a table; places in images, sound and video.
+
+        Looks at samples of the run's test split. ``source`` is another labelled table; or files, folders or arrays, for
+        which no label is needed.
 
         Raises:
-            InputError: the data is no table (yet), changed, or Captum is not installed.
+            InputError: the data has nothing to explain, changed, or cannot be read, or Captum is not installed.
         """
         session = self.session
-        if session.kind.NAME != "table":
-            raise InputError(f"explain serves tables so far, this run learned from {session.kind.NAME} data")
+        if session.kind.NAME not in EXPLAINED:
+            raise InputError(
+                f"explain serves {', '.join(EXPLAINED)} data, this run learned from {session.kind.NAME} data; "
+                f"every number of it is shown by: chainrule trace {self.path}"
+            )
+        return self._explain_table(source) if session.kind.NAME == "table" else self._explain_maps(source)
+
+    def _explain_maps(self, source: Any) -> MapsExplanation:
+        from chainrule.explain.maps import explain_maps
+
+        session = self.session
+        if source is None:
+            records = self.prepared().parts["test"]
+        else:
+            records = session.kind.read_inputs(_listed(source), session.schema)
+            self._notice(records)
+        return explain_maps(
+            session.module, session.task, session.kind, session.schema, session.takes, session.encode(records)
+        )
+
+    def _explain_table(self, source: Any) -> TableExplanation:
         from chainrule.explain.table import explain_table
 
+        session = self.session
+        if isinstance(source, list | tuple) and len(source) == 1:
+            (source,) = source
         own = self.prepared() if source is None else None
         records = own.parts["test"] if own else self._read(source)
         samples = session.encode(records)
@@ -223,7 +262,7 @@ def fit(
         "train.time_limit": None if time_limit is None else seconds(time_limit), "train.device": device,
         "train.precision": precision,
     }  # fmt: skip
-    settings = read_settings(Path(recipe)) if recipe else {}
+    settings = read_settings(recipe) if recipe else {}
     if epochs is not None:
         settings.pop("train.steps", None)  # a run's recipe holds both; what was typed decides
     settings |= given(flags)
@@ -237,7 +276,7 @@ def fit(
         say(line)
     run = _train(training, watch, say, model)
     if folds is not None:
-        cross_validate(source, settings, untrained, folds, run.path, say)
+        cross_validate(source, settings, untrained, folds, run.path, say, weights)
     return run
 
 
@@ -341,6 +380,9 @@ def load_model(folder: str | Path) -> nn.Module:
 def create_model(name: str, *, weights: str | Path = "", **sizes: Any) -> nn.Module:
     """A network from the catalog with random weights, or with a reference implementation's from ``weights``.
 
+    With other classes than the file has the last layer stays random; with one input channel a first layer of three is
+    summed over them.
+
     Raises:
         InputError: an unknown name, a size that does not fit, or weights that do not.
     """
@@ -356,22 +398,51 @@ def create_model(name: str, *, weights: str | Path = "", **sizes: Any) -> nn.Mod
     if weights:
         from chainrule.models.weights import load_weights
 
-        load_weights(network, Path(weights))
+        load_weights(network, Path(weights), entry.rename)
     return network
 
 
-def models(name: str | None = None) -> list[dict[str, Any]]:
-    """The catalog, one entry a row, or one entry.
+def models(name: str | None = None, set: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The catalog, one entry a row; or one entry with its layers, parameters and work, at the sizes in ``set``.
 
     Raises:
-        InputError: there is no such model; names the nearest.
+        InputError: there is no such model (the nearest is named), or a size does not fit.
     """
-    chosen = CATALOG if name is None else {name: find_entry(name)}
+    if name is not None:
+        return [describe(name, set).as_dict()]
+    if set:
+        raise InputError(f"{', '.join(set)} needs the name of a model: chainrule models NAME --set model.dims=3")
     return [
         {"name": name, "data": ", ".join(entry.kinds), "tasks": ", ".join(entry.tasks), "paper": entry.paper,
          "verified against": entry.reference}
-        for name, entry in chosen.items()
+        for name, entry in CATALOG.items()
     ]  # fmt: skip
+
+
+def describe(name: str, set: Mapping[str, Any] | None = None) -> Description:
+    """What a network is: paper, reference, layers with their shapes, parameters, multiply-adds, and its drawing.
+
+    The sizes are the paper's where ``set`` (``{"model.image_size": (128, 128)}``) says nothing else.
+
+    Raises:
+        InputError: there is no such model, or a size does not fit.
+
+    Example:
+        >>> seen = describe("resnet50")
+        >>> f"{seen.parameters:,}", seen.layers[-1].shape
+        ('25,557,032', (1000,))
+    """
+    from chainrule.models.describe import describe as described
+
+    settings = dict(set or {})
+    others = [setting for setting in settings if not setting.startswith("model.")]
+    if others:
+        raise InputError(f"{', '.join(others)} changes no network; only model.* can be set here")
+    entry, sizes = find_entry(name), part_of(settings, "model")
+    dims = str(sizes.get("dims", 2))
+    usual = published_sizes(entry, int(dims) if dims in ("1", "3") else 2)
+    config = construct(entry.config, usual | sizes, "model")
+    return described(name, entry, config, construct(entry.config, usual, "model"))
 
 
 def datasets(name: str | None = None) -> list[dict[str, Any]]:

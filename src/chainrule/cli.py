@@ -60,7 +60,9 @@ def fit(
     device: Annotated[Word, typer.Option(help="cpu, cuda, mps or auto.")] = None,
     precision: Annotated[Word, typer.Option(help="float32, bfloat16 or auto (timed).")] = None,
     out: Annotated[Word, typer.Option(metavar="DIR", help="The run folder, absent or empty.")] = None,
-    recipe: Annotated[Word, typer.Option(metavar="FILE", help="Settings from a recipe.json.")] = None,
+    recipe: Annotated[
+        Word, typer.Option(metavar="NAME|FILE", help="Settings by name (speed), or from a recipe.json.")
+    ] = None,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -116,17 +118,18 @@ def resume(
 def evaluate(
     run: RunFolder,
     source: Annotated[Word, typer.Argument(metavar="SOURCE", help="Labelled data.")] = None,
+    views: Annotated[int, typer.Option(metavar="N", help="Average over N augmented views of each sample.")] = 1,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Score RUN on its own test split, or on SOURCE, with 95 % intervals."""
     trained = _api().load(run)
-    scores = trained.evaluate(source)
+    scores = trained.evaluate(source, views)
     _notes(trained)
     if as_json:
         _print_json(scores)
         return
-    typer.echo(f"{scores['rows']} rows")
+    typer.echo(f"{scores['rows']} rows" + (f", mean of {views} views" if views > 1 else ""))
     for name, value in scores["metrics"].items():
         typer.echo(f"  {name:28} {value:.4g}{_between(scores['interval'].get(name))}")
 
@@ -156,16 +159,24 @@ def predict(
 @app.command(short_help="What the answers of RUN depend on.")
 def explain(
     run: RunFolder,
-    source: Annotated[Word, typer.Argument(metavar="INPUT", help="Labelled data.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="A labelled table; or files and folders.")
+    ] = None,
+    out: Annotated[Word, typer.Option(metavar="FILE", help="Write the page here, not to RUN/explain.html.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """What RUN's answers depend on, with a check that the explanation depends on the trained weights."""
-    explained = _api().load(run).explain(source)
+    _check_place(out)
+    trained = _api().load(run)
+    explained = trained.explain(source or None)
+    _notes(trained)
+    page = Path(out) if out else trained.path / "explain.html"
+    explained.save(page)
     if as_json:
-        _print_json(explained.as_dict())
+        _print_json({**explained.as_dict(), "page": str(page)})
     else:
-        typer.echo(explained.text())
+        typer.echo(f"{explained.text()}\n\npage: {page}")
 
 
 @app.command(short_help="Open one iteration, number by number.")
@@ -194,11 +205,25 @@ def trace(
 @app.command(short_help="The architectures there are.")
 def models(
     name: Annotated[Word, typer.Argument(metavar="NAME", help="One of them.")] = None,
+    out: Annotated[Word, typer.Option(metavar="FILE", help="Draw it here, as SVG.")] = None,
+    settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """The architectures there are, or one of them: paper, parameters, what it was verified against."""
-    _table(_api().models(name), as_json)
+    """The architectures there are, or one of them: paper, layers, parameters, work, what it was verified against."""
+    _check_place(out)
+    if name is None:
+        if out:
+            raise InputError("--out draws one architecture; name it: chainrule models NAME --out FILE")
+        _table(_api().models(set=_settings(settings)), as_json)
+        return
+    seen = _api().describe(name, _settings(settings))
+    if out:
+        Path(out).write_text(seen.svg(), encoding="utf-8")
+    if as_json:
+        _print_json([seen.as_dict()])
+    else:
+        typer.echo(seen.text())
 
 
 @app.command()

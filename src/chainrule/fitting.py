@@ -20,10 +20,11 @@ from torch import nn
 from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
 from chainrule.errors import InputError
+from chainrule.finetuning import fine_tuning
 from chainrule.prepare import Prepared, absolute, describe_target, prepare
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, load_recipe
 from chainrule.recognise import default_model, find_kind
-from chainrule.reporting import why_not_xor, write_report
+from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
 from chainrule.scoring import EVEN, baseline_line, fit_baselines, headline, write_scores
 from chainrule.session import Session, resolve_recipe
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
@@ -31,6 +32,7 @@ from chainrule.train.probe import probe
 from chainrule.train.report import Report
 from chainrule.train.run import Run
 
+TOLD_FINDINGS = 8  # lines of the audit that fit tells; look tells all
 LOGGED_STEPS = 2000  # step lines in a run's events.jsonl; every evaluation has a line of its own
 RESUMABLE = (  # what resume may change; everything else would make it another run
     "train.epochs", "train.steps", "train.time_limit", "train.save_every", "train.patience", "train.retries",
@@ -75,8 +77,10 @@ class Training:
         )
         yield from self.prepared.decided_lines()
         yield self.prepared.divided_line()
-        yield from self.prepared.findings_lines(notes=False)
+        yield from self.prepared.findings_lines(TOLD_FINDINGS)
         yield from self.notes
+        if (self.run.path / AUGMENTED).is_file():
+            yield f"augmented   {self.run.path / AUGMENTED}: training samples as the network sees them"
         yield baseline_line(self.baselines)
 
     def __iter__(self) -> Iterator[Report]:
@@ -114,21 +118,29 @@ def start_training(
     settings, named = _without_names(settings)
     prepared = prepare(source, data_config(settings), fold=fold)
     network = model if isinstance(model, nn.Module) else None
-    name = CUSTOM if isinstance(model, nn.Module) else model or named or default_model(prepared.kind, prepared.schema)
+    name = CUSTOM if isinstance(model, nn.Module) else model or named
+    start = None
+    if weights:
+        start = fine_tuning(weights, name, prepared, settings, lambda config: prepare(source, config, fold=fold))
+    if start is not None:
+        name, prepared, settings = start.model, start.prepared, start.settings
+    name = name or default_model(prepared.kind, prepared.schema)
     found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
     rows = len(prepared.parts["train"])
     recipe = resolve_recipe(prepared.kind, prepared.schema, name, rows, settings | found)
     session = Session(prepared.kind, prepared.schema, recipe, network)
-    notes = [session.load_foreign(weights)] if weights else []
+    notes = [] if start is None else [f"weights     {session.load_foreign(start.weights)}", *start.notes]
     samples = session.encode_parts(prepared.parts)
     if network is not None:
         session.check_outputs(samples["train"])
+    pictures = augmented_rows(session, prepared.parts["train"])
     timings = _settle(session, samples)
     run = Run.create(out or free_folder(prepared.name))
     run.write("data.json", _data_record(prepared, source))
     run.write("environment.json", _environment(session, timings))
     run.write("schema.json", asdict(prepared.schema))
     run.write("recipe.json", session.recipe.to_json())
+    write_augmented(run, pictures)
     return Training(run, prepared, session, samples, notes)
 
 
@@ -193,8 +205,9 @@ def check_folds(source: Any, settings: Settings, k: int) -> None:
 
 
 def cross_validate(
-    source: Any, settings: Settings, model: str | nn.Module | None, k: int, run: Path, tell: Callable[[str], None]
-) -> dict[str, Any]:
+    source: Any, settings: Settings, model: str | nn.Module | None, k: int, run: Path, tell: Callable[[str], None],
+    weights: str | Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train and score K more times in ``run``/folds, each on its own test fold; the summary joins metrics.json.
 
     Raises:
@@ -203,7 +216,7 @@ def cross_validate(
     scores: list[Mapping[str, float]] = []
     for number in range(k):
         fresh = copy.deepcopy(model)  # a person's own module must not bring along what another fold taught it
-        training = start_training(source, settings, fresh, run / "folds" / str(number), fold=(number, k))
+        training = start_training(source, settings, fresh, run / "folds" / str(number), weights, fold=(number, k))
         with closing(training.run):
             for _ in training:
                 pass

@@ -52,9 +52,18 @@ class Prepared:
         listed = f"{len(getattr(self.schema.target, 'classes', ()))} classes: "
         return [f"decided     {note}" for note in self.schema.notes if not note.startswith(listed) or ";" in note]
 
-    def findings_lines(self, notes: bool = True) -> list[str]:
-        """What the audit found, a line each; without the mere notes where asked."""
-        return [f"audit       {f.text}{_where(f)}" for f in self.findings if notes or f.level != "note"]
+    def findings_lines(self, most: int = 0) -> list[str]:
+        """What the audit found, a line each; at most so many, where mere notes give way and are counted. 0: all."""
+        warned = sum(f.level != "note" for f in self.findings)
+        room = max(0, most - warned) if most else len(self.findings)
+        told, lines = 0, []
+        for finding in self.findings:
+            if finding.level == "note":
+                told += 1
+                if told > room:
+                    continue
+            lines.append(f"audit       {finding.text}{_where(finding)}")
+        return lines + ([f"audit       {told - room} more notes: chainrule look"] if told > room else [])
 
     def summary(self) -> dict[str, Any]:
         """Everything as plain values."""

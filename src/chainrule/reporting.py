@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from chainrule.data.samples import Batch
-from chainrule.data.schema import ClassTarget
+from chainrule.data.order import seed_of
+from chainrule.data.samples import Batch, Records
+from chainrule.data.schema import ClassTarget, class_names
 from chainrule.evaluate.charts import Series
-from chainrule.evaluate.report import Mistake, ReportData, Section, render_report, worst_rows
+from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
+from chainrule.evaluate.sheet import sheet
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared, describe_target
@@ -23,6 +27,8 @@ from chainrule.trace.regions import collapse_line, decision_regions_svg
 from chainrule.train.run import Run
 
 MISTAKES = 12
+PICTURED, VERSIONS = 6, 7  # training samples on the page of augmented ones, and changed versions of each
+AUGMENTED = "samples/augmented.png"
 
 
 def write_report(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows) -> None:
@@ -64,12 +70,14 @@ def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str
         positive=positive,
         threshold=threshold,
         mistakes=_mistakes(session, prepared, rows, positive, threshold),
+        class_rows={} if itself else _class_rows(prepared, target),
+        augmented=augmented_rows(session, prepared.parts["train"]),
         step_seconds=metrics["seconds"]["step"],
         speed_note=metrics["seconds"]["limit"],
         recipe=session.recipe.settings(),
         commands={
             "predict": f"chainrule predict {run.path} INPUT",
-            **({"explain": f"chainrule explain {run.path}"} if session.kind.NAME == "table" else {}),
+            **({"explain": f"chainrule explain {run.path}"} if session.kind.NAME != "gates" else {}),
             "train longer": f"chainrule resume {run.path} --epochs {2 * metrics['epochs']}",
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },
@@ -100,6 +108,55 @@ def _mistakes(
         shown = prepared.kind.show(records, row)
         found.append(Mistake(id=records.ids[row], truth=truth, answer=answer, detail=detail, shown=shown))
     return found
+
+
+def _class_rows(prepared: Prepared, target: Any) -> dict[str, list[int]]:
+    """Rows of each class in every split."""
+    if not isinstance(target, ClassTarget):
+        return {}
+    labels = {part: records.labels for part, records in prepared.parts.items()}
+    counted = {part: Counter(class_names(found).tolist()) for part, found in labels.items() if found is not None}
+    return {part: [counts[name] for name in target.classes] for part, counts in counted.items()}
+
+
+def augmented_rows(session: Session, train: Records) -> list[list[Picture]]:
+    """A few training samples, each as it is and as augmentation changes it; nothing where there is nothing to see."""
+    augment = session.augment()
+    if augment is None:
+        return []
+    count = min(PICTURED, len(train))
+    chosen = train.select(np.linspace(0, len(train) - 1, count).astype(np.int64))
+    batch = session.arithmetic.place_batch(session.encode(chosen).batch(torch.arange(count)))
+    if session.kind.picture(batch, 0, session.schema) is None:
+        return []
+    generator, seed = torch.Generator(session.arithmetic.device), session.recipe.train.seed
+    changed = [augment(batch, generator.manual_seed(seed_of(seed, number))) for number in range(VERSIONS)]
+    if all(torch.equal(version.inputs[0], batch.inputs[0]) for version in changed):
+        return []
+    return [[_picture(session, version, row) for version in (batch, *changed)] for row in range(count)]
+
+
+def _picture(session: Session, batch: Batch, row: int) -> Picture:
+    """One row with its target's name, or the shares of both where it is a blend."""
+    image, target = session.kind.picture(batch, row, session.schema), session.schema.target
+    assert image is not None
+    assert batch.targets is not None
+
+    def name(value: Tensor) -> str:
+        return target.classes[int(value)] if isinstance(target, ClassTarget) else f"{float(value):.4g}"
+
+    own = name(batch.targets[row])
+    if batch.mixed is None:
+        return Picture(image=image, caption=own)
+    share, partner = float(batch.mixed.share[row]), name(batch.mixed.targets[row])
+    return Picture(image=image, caption=f"{share:.0%} {own}, {1 - share:.0%} {partner}")
+
+
+def write_augmented(run: Run, pictures: Sequence[Sequence[Picture]]) -> None:
+    """samples/augmented.png, if there is something to see."""
+    if pictures:
+        (run.path / AUGMENTED).parent.mkdir(exist_ok=True)
+        (run.path / AUGMENTED).write_bytes(sheet([[picture.image for picture in row] for row in pictures]))
 
 
 def why_not_xor(session: Session) -> str:

@@ -7,17 +7,20 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Samples
 from chainrule.data.schema import ClassTarget
+from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.intervals import interval
+from chainrule.evaluate.views import AVERAGED, View, mean_of_views
 from chainrule.prepare import Prepared
-from chainrule.session import Session
+from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.run import Run
@@ -26,6 +29,7 @@ EVEN = 0.5  # the threshold of a decision that nobody tuned
 RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
+SEEN_ROWS = 4_096  # rows that are read at once for them
 
 Headline = tuple[str, Literal["min", "max"]]
 
@@ -56,10 +60,13 @@ def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str,
 
 
 def _inputs(kind: DataKind, schema: Any, samples: Samples, limit: int) -> Inputs:
-    """Up to ``limit`` rows of a split as the baselines see them."""
-    batch = samples.batch(torch.from_numpy(rows_within(len(samples), limit)))
-    assert batch.targets is not None
-    return Inputs(targets=batch.targets.cpu().numpy(), **kind.classical(batch, schema))
+    """Up to ``limit`` rows of a split as the baselines see them, which is far less than the pixels of a batch."""
+    parts = []
+    for rows in torch.split(torch.from_numpy(rows_within(len(samples), limit)), SEEN_ROWS):
+        batch = samples.batch(rows)
+        assert batch.targets is not None
+        parts.append({"targets": batch.targets.cpu().numpy(), **kind.classical(batch, schema)})
+    return Inputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def baseline_line(entries: list[dict[str, Any]]) -> str:
@@ -69,11 +76,38 @@ def baseline_line(entries: list[dict[str, Any]]) -> str:
     return f"baselines   {metric} on test: {', '.join(scored)}"
 
 
-def judge(session: Session, samples: Samples, groups: NDArray[Any] | None) -> tuple[Rows, dict[str, Any]]:
-    """Measured rows of a split, and its metrics with their 95 % intervals: ``{"metrics", "interval"}``."""
-    rows = session.measure(samples)
+def judge(
+    session: Session, samples: Samples, groups: NDArray[Any] | None, views: int = 1
+) -> tuple[Rows, dict[str, Any]]:
+    """Measured rows of a split, and its metrics with their 95 % intervals: ``{"metrics", "interval"}``.
+
+    Raises:
+        InputError: more than one view of data that has no other view.
+    """
+    rows = session.measure(samples) if views == 1 else measure_views(session, samples, views)
     bounds = interval(session.task.score, rows, groups, prepare=session.task.scorer)
     return rows, {"metrics": session.task.score(rows), "interval": {name: list(pair) for name, pair in bounds.items()}}
+
+
+def measure_views(session: Session, samples: Samples, views: int) -> Rows:
+    """Measured rows, averaged over the samples as they are and ``views`` - 1 versions by the run's own augmentation.
+
+    Raises:
+        InputError: no positive number of views, or data or settings without another view.
+    """
+    config, kind = session.recipe.augment, session.kind
+    if views < 1:
+        raise InputError(f"--views is {views}; give the number of views to average over, 1 or more")
+    if config is None or not set(kind.GIVES) & set(DIMS):
+        raise InputError(f"--views is for images, sound and video; {kind.NAME} data has no other view, leave it out")
+    seen = [session.measure(samples)]
+    for number in range(1, views):
+        view = View(samples, kind, config, number, session.recipe.train.seed, session.arithmetic)
+        seen.append(session.measure(view))
+        names = [name for name in AVERAGED if name in seen[0]]
+        if number == 1 and all(np.array_equal(seen[0][name], seen[1][name]) for name in names):
+            raise InputError("this run was trained without augmentation (augment.*), so all its views are equal")
+    return mean_of_views(seen)
 
 
 def settle_threshold(session: Session, valid: Samples) -> float:

@@ -15,7 +15,7 @@ from chainrule.data.samples import Records, Samples, TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget, Target
 from chainrule.errors import InputError
 from chainrule.models.catalog import CATALOG, Entry
-from chainrule.models.weights import load_weights
+from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
 from chainrule.tasks.classify import Classify, ClassifyConfig
@@ -24,7 +24,7 @@ from chainrule.tasks.task import Rows, Task
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
 from chainrule.train.loop import Augment
-from chainrule.train.measure import measure
+from chainrule.train.measure import measure, rows_at_once
 
 DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network moves over
 PREDICT_ROWS = 1024  # rows that go through the network at once outside training
@@ -91,13 +91,14 @@ class Session:
         target = self.schema.target
         return list(target.classes) if isinstance(target, ClassTarget) else [target.name]
 
-    def load_foreign(self, file: str | Path) -> str:
+    def load_foreign(self, file: str | Path | Weights) -> str:
         """Start from a reference implementation's weights; gives in one line what was taken.
 
         Raises:
             InputError: the file is no state dict of this architecture; every difference is named.
         """
-        return load_weights(self.module.network, file).text
+        name = self.recipe.model_name
+        return load_weights(self.module.network, file, None if name == CUSTOM else find_entry(name).rename).text
 
     def check_outputs(self, samples: Samples) -> None:
         """Call a person's own module on two rows, before anything is written.
@@ -154,8 +155,9 @@ class Session:
         self.module.eval()
         columns: dict[str, list[Any]] = {}
         with torch.inference_mode(), self.arithmetic.autocast():
-            for start in range(0, len(samples), PREDICT_ROWS):
-                batch = samples.batch(torch.arange(start, min(start + PREDICT_ROWS, len(samples))))
+            size = rows_at_once(samples, PREDICT_ROWS)
+            for start in range(0, len(samples), size):
+                batch = samples.batch(torch.arange(start, min(start + size, len(samples))))
                 for name, values in self.task.predict(self.module, self.arithmetic.place_batch(batch)).items():
                     columns.setdefault(name, []).extend(values)
         return columns

@@ -16,14 +16,16 @@ VERBS = {
     "precision out recipe settings as_json debug",
     "look": "source target task settings as_json debug",
     "resume": "run epochs accept_data_change settings as_json debug",
-    "evaluate": "run source as_json debug",
+    "evaluate": "run source views as_json debug",
     "predict": "run inputs out as_json debug",
     "explain": "run source as_json debug",
     "trace": "source target model lr symbols out settings as_json debug",
-    "models": "name as_json debug",
+    "models": "name out settings as_json debug",
     "datasets": "name as_json debug",
 }
-NAMES = "InputError NonFiniteError TrainedRun create_model datasets fit load load_model look models resume trace"
+NAMES = (
+    "InputError NonFiniteError TrainedRun create_model datasets describe fit load load_model look models resume trace"
+)
 EVERYDAY = (
     "data.split_seed optimizer.name optimizer.learning_rate optimizer.weight_decay schedule.name schedule.warmup "
     "train.epochs train.steps train.batch_size train.micro_batch train.seed train.precision train.compile "

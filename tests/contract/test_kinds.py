@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
+from tests.clips import scene, write_clip
 
 from chainrule.data.kind import DataKind
 from chainrule.data.sources import open_source
@@ -81,6 +82,64 @@ def idx(folder: Path) -> Any:
     return folder / "train-images-idx3-ubyte.gz"
 
 
+def sound(path: Path, hz: float) -> None:
+    import soundfile
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * hz * np.arange(800) / 8000), 8000)
+
+
+def sound_folders(folder: Path) -> Any:
+    for i in range(6):
+        sound(folder / "ab"[i % 2] / f"{i}.wav", 300 + i)
+    return folder
+
+
+def zipped_sounds(folder: Path) -> Any:
+    for i in range(6):
+        sound(folder / "recordings" / f"{i % 2}_ann_{i}.wav", 300 + i)
+    with zipfile.ZipFile(folder / "digits.zip", "w") as archive:
+        for path in folder.rglob("*.wav"):
+            archive.write(path, path.relative_to(folder))
+    return folder / "digits.zip"
+
+
+def sound_table(folder: Path) -> Any:
+    sound_folders(folder)
+    (folder / "meta").mkdir()
+    rows = "".join(f"{'ab'[i % 2]}/{i}.wav,{i / 2}\n" for i in range(6))
+    (folder / "meta" / "ages.csv").write_text("path,age\n" + rows)
+    return folder
+
+
+def video_folders(folder: Path) -> Any:
+    for i in range(6):
+        write_clip(folder / "ab"[i % 2] / f"{i}.mp4", scene(i, 3))
+    return folder
+
+
+def zipped_videos(folder: Path) -> Any:
+    video_folders(folder)
+    with zipfile.ZipFile(folder / "clips.zip", "w") as archive:
+        for path in folder.rglob("*.mp4"):
+            archive.write(path, f"clips/{path.relative_to(folder)}")
+    return folder / "clips.zip"
+
+
+def video_table(folder: Path) -> Any:
+    video_folders(folder)
+    (folder / "speed.csv").write_text("path,speed\n" + "".join(f"{'ab'[i % 2]}/{i}.mp4,{i / 2}\n" for i in range(6)))
+    return folder
+
+
+def video_frames(folder: Path) -> Any:
+    for i in range(8):
+        (folder / "ab"[i % 2] / f"video{i}").mkdir(parents=True)
+        for number, frame in enumerate(scene(i, 3, (16, 16))):
+            Image.fromarray(frame).save(folder / "ab"[i % 2] / f"video{i}" / f"frame_{number}.png")
+    return folder
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truth table": (lambda folder: "xor", "gates"),
     "csv": (csv, "table"),
@@ -96,6 +155,14 @@ SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "npz of images": (image_npz, "image"),
     "idx": (idx, "image"),
     "images and targets": (lambda folder: (np.zeros((9, 8, 8), np.uint8), np.arange(9) % 2), "image"),
+    "class folders of sound": (sound_folders, "audio"),
+    "zip of sound named after its class": (zipped_sounds, "audio"),
+    "table beside a folder of sound": (sound_table, "audio"),
+    "class folders of videos": (video_folders, "video"),
+    "zip of videos": (zipped_videos, "video"),
+    "table beside folders of videos": (video_table, "video"),
+    "videos and targets": (lambda folder: (np.zeros((6, 4, 8, 8, 3), np.uint8), np.arange(6) % 2), "video"),
+    "frames of videos as pictures": (video_frames, "image"),
     "known images": (lambda folder: "digits", "image"),
 }
 

@@ -156,7 +156,15 @@ def test_classes_missing_alone_and_imbalanced() -> None:
     assert said(findings, "error", "1 classes of test do not stand in train").where == ("new",)
     assert said(findings, "note", "2 classes have no row in test").where == ("gone", "one")
     assert said(findings, "warning", "2 classes have a single row in train").where == ("one", "gone")
-    assert "'many' 90 rows" in said(findings, "warning", "classes are imbalanced").text
+    imbalanced = said(findings, "warning", "classes are imbalanced")
+    assert "'many' 90 rows, 'one' 1" in imbalanced.text or "'many' 90 rows, 'gone' 1" in imbalanced.text
+    assert "task.class_weight=balanced" in imbalanced.text
+
+
+@pytest.mark.parametrize(("rare", "told"), [(10, False), (9, True)])
+def test_five_times_the_rows_are_told(rare: int, told: bool) -> None:
+    train = Rows(range(50 + rare), ["many"] * 50 + ["few"] * rare)
+    assert told == any("imbalanced" in finding.text for finding in audit({"train": train}, remove=True)[0])
 
 
 def test_one_class_only_is_an_error() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import io
+import os
 import struct
 import zlib
 from dataclasses import replace
@@ -212,8 +215,12 @@ def test_too_many_bad_files_stop_with_the_list(pets: Path) -> None:
 
 def test_pillows_own_limit_is_put_back(pets: Path) -> None:
     before = Image.MAX_IMAGE_PIXELS
-    decode_files([pets / "cat" / "0.png"], max_pixels=10, longer_side_px=64)
-    assert before == Image.MAX_IMAGE_PIXELS
+    for given_up in (False, True):
+        decoded = decode_files([pets / "cat" / "0.png"] * 3, max_pixels=10, longer_side_px=64)
+        assert next(decoded).pixels is None
+        assert given_up or len(list(decoded)) == 2
+        decoded.close()
+        assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_large_files_are_kept_small_and_keep_their_shape() -> None:
@@ -323,6 +330,46 @@ def test_an_npz_of_python_objects_or_a_cut_one_is_refused(tmp_path: Path) -> Non
     np.savez(path, images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros(2))
     path.write_bytes(path.read_bytes()[:-40])
     assert image.recognises(open_source(path)) is None
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_broken_npz_is_refused_although_it_is_not_loaded(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "a.npz"
+    images = np.random.default_rng(0).integers(0, 256, (50, 200, 200), dtype=np.uint8)
+    (np.savez_compressed if compressed else np.savez)(path, images=images, labels=np.arange(50) % 2)
+    content = bytearray(path.read_bytes())
+    content[1_000_000] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.npz cannot be read"):
+        image.read(open_source(path), DataConfig(memory_mb=1))
+
+
+def test_a_disk_that_fills_while_images_are_decoded_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    for place in range(20):
+        (tmp_path / "ab"[place % 2]).mkdir(exist_ok=True)
+        Image.fromarray(noise).save(tmp_path / "ab"[place % 2] / f"{place}.png", compress_level=0)
+
+    def full(descriptor: int, content: memoryview, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(InputError, match=r"takes 2,400,000 bytes, more than memory allows, .* set TMPDIR"):
+        read_all(tmp_path, DataConfig(memory_mb=1))
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert len(read_all(tmp_path, DataConfig(memory_mb=10))) == 20
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_cut_idx_is_refused_although_it_is_not_loaded(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / ("train-images-idx3-ubyte" + ".gz" * zipped)
+    content = bytes([0, 0, 8, 3]) + np.array([30, 200, 200], ">u4").tobytes() + bytes(30 * 200 * 200)
+    for wrong in (content[:-1], content + b"x"):
+        path.write_bytes(gzip.compress(wrong) if zipped else wrong)
+        with pytest.raises(InputError, match=r"broken or truncated|header \(30, 200, 200\) asks for"):
+            image.read(open_source(path), DataConfig(memory_mb=1))
 
 
 def test_idx_files_that_disagree_with_their_header_are_refused(tmp_path: Path) -> None:

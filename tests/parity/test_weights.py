@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests import networks
 from tests.peers import torchvision
 from torch import Tensor, nn
 
+import chainrule
 from chainrule.errors import InputError
+from chainrule.finetuning import recognised_model
+from chainrule.models.catalog import CATALOG
 from chainrule.models.resnet import ResNet, ResNetConfig
-from chainrule.models.weights import load_weights, read_tensors
+from chainrule.models.weights import Weights, load_weights, open_weights, read_tensors
 
 
 def small(num_classes: int = 4, in_channels: int = 3, seed: int = 0) -> ResNet:
@@ -217,3 +221,129 @@ def test_zips_folders_other_kinds_and_absent_files_are_refused(tmp_path: Path) -
         with pytest.raises(InputError, match=message):
             read_tensors(tmp_path / name)
     assert not (tmp_path.parent / "escape.txt").exists()
+
+
+PUBLISHED = {  # our name -> torchvision's, or timm's for the first MobileNet
+    "alexnet": "alexnet", "vgg11": "vgg11", "vgg11_bn": "vgg11_bn", "resnet18": "resnet18", "resnet50": "resnet50",
+    "mobilenet_v2": "mobilenet_v2", "mobilenet_v3_small": "mobilenet_v3_small",
+    "mobilenet_v3_large": "mobilenet_v3_large", "mobilenet_v1": "mobilenetv1_100",
+}  # fmt: skip
+
+
+def reference(name: str) -> nn.Module:
+    """The reference's network for 1000 classes, with random weights and statistics as after training."""
+    vision = torchvision()
+    torch.manual_seed(0)
+    if name.startswith("mobilenetv1"):
+        theirs = pytest.importorskip("timm").create_model(name)
+    else:
+        theirs = getattr(vision.models, name)()
+    return networks.shake(theirs, torch.float64).eval()
+
+
+HEAVY = ("vgg11", "vgg11_bn")  # a gigabyte each in float64
+
+
+def created(name: str, file: Path, **sizes: Any) -> nn.Module:
+    """Our network from the file, in float64 and evaluation mode."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        return chainrule.create_model(name, weights=file, **sizes).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def random_image() -> Tensor:
+    return torch.randn(2, 3, 80, 80, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.prove] * (n in HEAVY)) for n in PUBLISHED])
+def test_published_files_give_the_references_outputs(name: str, tmp_path: Path) -> None:
+    theirs = reference(PUBLISHED[name])
+    file = save(dict(theirs.state_dict()), tmp_path / ("w.safetensors" if "v" in name else "w.pth"))
+    ours = created(name, file, in_channels=3, num_classes=1000)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(random_image()), theirs(random_image()), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
+def test_other_classes_and_grey_pictures(name: str, tmp_path: Path) -> None:
+    theirs = reference(PUBLISHED[name])
+    file = save(theirs.state_dict(), tmp_path / "w.pth")
+    whole, seven = (created(name, file, in_channels=3, num_classes=classes) for classes in (1000, 7))
+    grey = created(name, file, in_channels=1, num_classes=1000)
+    image = random_image()
+    with torch.no_grad():
+        assert seven(image).shape == (2, 7)
+        assert torch.equal(seven.features(image), whole.features(image))  # type: ignore[operator]
+        shown = image[:, :1].expand(-1, 3, -1, -1)
+        torch.testing.assert_close(grey(image[:, :1]), theirs(shown), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", [name for name, entry in CATALOG.items() if entry.expects])
+def test_every_published_state_dict_fits_by_name_and_shape(name: str) -> None:
+    theirs_name = {"mobilenet_v1": "mobilenetv1_100"}.get(name, name)
+    vision = torchvision()
+    with torch.device("meta"):
+        theirs = (
+            pytest.importorskip("timm").create_model(theirs_name)
+            if name == "mobilenet_v1"
+            else getattr(vision.models, theirs_name)()
+        )
+    weights = Weights(Path("w.pth"), dict(theirs.state_dict()), {})
+    assert recognised_model(weights, "", {}) == name
+
+
+@pytest.mark.peers
+def test_r3d_18_loads_under_its_own_names(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = networks.shake(torchvision().models.video.r3d_18(), torch.float64).eval()
+    file = save(theirs.state_dict(), tmp_path / "r3d_18.pth")
+    ours = created("resnet18", file, in_channels=3, num_classes=400, dims=3, image_size=(16, 112, 112))
+    clip = torch.randn(1, 3, 4, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(clip), theirs(clip), rtol=1e-10, atol=1e-10)
+    assert recognised_model(open_weights(file), "", {}) == "resnet18"
+
+
+def test_windows_over_images_become_windows_over_clips(tmp_path: Path) -> None:
+    """Carreira and Zisserman 2017: inside a clip of equal frames each layer gives what it gave on the frame."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"blocks": (1, 1), "width": 4, "num_classes": 5, "in_channels": 3}
+    images = networks.shake(ResNet(ResNetConfig(**sizes)), torch.float32)
+    clips = ResNet(ResNetConfig(**sizes, dims=3, image_size=(16, 112, 112)))
+    report = load_weights(clips, save(dict(images.state_dict()), tmp_path / "w.safetensors"))
+    assert "6 windows over images are repeated along time" in report.text
+    image = torch.randn(2, 3, 32, 32)
+    frames = clips.conv1(image[:, :, None].expand(-1, -1, 5, -1, -1))
+    torch.testing.assert_close(frames[:, :, 2], images.conv1(image), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "network."])
+def test_what_wrappers_put_before_names_is_left_away(tmp_path: Path, prefix: str) -> None:
+    source, network = small(seed=1), small(seed=2)
+    file = save({f"{prefix}{name}": x for name, x in source.state_dict().items()}, tmp_path / "w.pth")
+    load_weights(network, file)
+    assert unchanged(network, copied(source))
+
+
+def test_a_runs_front_is_kept_apart(tmp_path: Path) -> None:
+    tensors = {f"network.{name}": x for name, x in small(seed=1).state_dict().items()}
+    tensors["front.scale"] = torch.full((3, 1, 1), 0.5)
+    file = save(tensors, tmp_path / "model.safetensors")
+    assert set(open_weights(file).front) == {"scale"}
+    network = small(seed=2)
+    assert "1 of the run's front left out" in load_weights(network, file).text
+    assert unchanged(network, copied(small(seed=1)))
+
+
+def test_a_first_layer_of_three_channels_is_summed_for_one_and_never_otherwise(tmp_path: Path) -> None:
+    file = save(dict(small(seed=1).state_dict()), tmp_path / "w.pth")
+    grey = small(in_channels=1, seed=2)
+    assert "conv1.weight is summed over its 3 input channels" in load_weights(grey, file).text
+    torch.testing.assert_close(grey.conv1.weight, small(seed=1).conv1.weight.sum(1, keepdim=True))
+    with pytest.raises(InputError, match="another shape"):
+        load_weights(small(in_channels=2), file)

@@ -13,16 +13,21 @@ import typer
 
 import chainrule
 from chainrule.cli import app, run
-from chainrule.data.image.augment import AugmentConfig
 from chainrule.fitting import RESUMABLE
 from chainrule.models.catalog import CATALOG
 from chainrule.recipe import FIXED, TASKS
-from chainrule.recognise import KINDS
+from chainrule.recognise import KINDS, find_kind
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-KIND_PAGES = {"gates": "truth-tables.md", "table": "tables.md", "image": "images.md"}
+KIND_PAGES = {
+    "gates": "truth-tables.md",
+    "table": "tables.md",
+    "image": "images.md",
+    "audio": "sound.md",
+    "video": "video.md",
+}
 PYTHON = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 UNTOLD = {"data.source", "data.source2"}  # settings that no one sets by hand
 
@@ -101,7 +106,8 @@ def test_every_verb_and_option_is_on_the_command_line_page() -> None:
 
 
 def test_every_setting_is_on_the_command_line_page() -> None:
-    parts = [*FIXED.items(), *(("task", config) for config in TASKS.values()), ("augment", AugmentConfig)]
+    augments = [("augment", kind.AUGMENT) for kind in map(find_kind, KINDS) if kind.AUGMENT is not None]
+    parts = [*FIXED.items(), *(("task", config) for config in TASKS.values()), *augments]
     known = {f"{part}.{field.name}" for part, config in parts for field in dataclasses.fields(config)}
     told = set(re.findall(r"`((?:data|augment|task|optimizer|schedule|train)\.\w+)`", text("command-line.md")))
     assert told == known - UNTOLD

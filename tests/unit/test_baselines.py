@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from chainrule.evaluate import baselines as module
-from chainrule.evaluate.baselines import Inputs, baselines, pooled_pixels, rows_within, strongest
+from chainrule.evaluate.baselines import Inputs, baselines, rows_within, strongest
 from chainrule.functional.metrics import classification_scores, regression_scores
 
 
@@ -113,19 +113,6 @@ def test_infinite_numbers_and_many_categories() -> None:
     train = Inputs(targets=train.targets, numbers=train.numbers, codes=np.arange(2000)[:, None] % 700)
     entries = baselines("classify", train, train, classification_scores, 2)
     assert [entry["note"] for entry in entries] == ["", ""]
-
-
-@pytest.mark.parametrize(("H", "W"), [(28, 28), (5, 40), (16, 16)])
-def test_pooled_pixels_keep_the_mean(H: int, W: int) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (300, 3, H, W), dtype=np.uint8)
-    flat = pooled_pixels(images)
-    assert flat.shape == (300, 3 * min(H, 16) * min(W, 16))
-    assert flat.dtype == np.float32
-    if (H, W) == (16, 16):
-        np.testing.assert_allclose(flat, images.reshape(300, -1) / 127.5 - 1, atol=1e-6)
-    block = images[0, 0, : -(-H // 16) if H > 16 else 1, : W // 16 if W > 16 else 1]
-    if H % min(H, 16) == 0 and W % min(W, 16) == 0:
-        assert flat[0, 0] == pytest.approx(block.mean() / 127.5 - 1, abs=1e-5)
 
 
 def test_drawn_rows_are_distinct_and_repeatable() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from chainrule.data.image.augment import AugmentConfig
 from chainrule.data.image.idx import partner, read_idx
 from chainrule.data.image.records import ImageRecords, perceptual_hash
 from chainrule.data.media import found_groups
-from chainrule.data.samples import Batch
+from chainrule.data.samples import Batch, TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget
 from chainrule.data.sources import open_source
+from chainrule.data.store import RowSamples
 from chainrule.errors import InputError
+from chainrule.fitting import start_training
 
 OPTIONS = DataConfig()
 
@@ -393,6 +396,119 @@ def test_near_hashes_are_near_for_the_same_picture_only(tmp_path: Path) -> None:
     assert read_all((np.zeros((4, 28, 28), np.uint8), [0, 1, 0, 1])).near_hashes() is None
 
 
+# larger than memory
+
+
+def large_folder(folder: Path) -> Path:
+    """Pictures of several sizes and forms, three megabytes of pixels; one file is broken, two are equal."""
+    for place in range(30):
+        size = (200, 150 + 10 * (place % 3))
+        save(folder / "set" / "abc"[place % 3] / f"{place}.png", picture(place % 29, size, (3, 1)[place % 5 == 4]))
+    (folder / "set" / "a" / "broken.png").write_bytes(b"no picture")
+    return folder / "set"
+
+
+def noise(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def large_array(form: str, folder: Path) -> Any:
+    """Three megabytes of images or more in one of the forms that arrays come in."""
+    labels = np.arange(40) % 2
+    if form == "npz":
+        np.savez(folder / "a.npz", images=noise((40, 160, 160, 3)), labels=labels)
+    elif form == "compressed npz":
+        np.savez_compressed(folder / "a.npz", images=noise((40, 3, 160, 160)), labels=labels)
+    elif form == "npz in Fortran's order":
+        np.savez(folder / "a.npz", images=np.asfortranarray(noise((40, 160, 160, 3))), labels=labels)
+    elif form == "npz of decimals":
+        np.savez(folder / "a.npz", images=noise((40, 240, 240)) / np.float32(255), labels=labels)
+    elif form == "npz without colour":
+        np.savez(folder / "a.npz", images=noise((40, 240, 240, 1)).repeat(3, axis=3), labels=labels)
+    elif form == "npz with transparency":
+        np.savez(folder / "a.npz", images=noise((40, 160, 160, 4)), labels=labels)
+    elif form in ("idx", "idx.gz"):
+        for stem, array in (("images-idx3", noise((40, 300, 300))), ("labels-idx1", labels.astype(np.uint8))):
+            packed = gzip.compress(idx_bytes(array), 1) if form == "idx.gz" else idx_bytes(array)
+            (folder / f"train-{stem}-ubyte{form[3:]}").write_bytes(packed)
+        return folder
+    elif form == "mapped":
+        np.save(folder / "a.npy", noise((40, 160, 160, 3)))
+        return (np.load(folder / "a.npy", mmap_mode="r"), labels)
+    else:
+        return (noise((40, 160, 160, 3)), labels)
+    return folder / "a.npz"
+
+
+FORMS = (
+    "npz", "compressed npz", "npz in Fortran's order", "npz of decimals", "npz without colour", "npz with transparency",
+    "idx", "idx.gz", "mapped", "in memory",
+)  # fmt: skip
+
+
+def assert_same(kept: ImageRecords, spilled: ImageRecords, schema: image.ImageSchema) -> None:
+    rows = np.random.default_rng(0).permutation(len(kept))[:25]
+    for a, b in ((kept, spilled), (kept.select(rows), spilled.select(rows))):
+        assert a.ids == b.ids
+        assert a.fingerprint() == b.fingerprint()
+        assert np.array_equal(a.hashes(), b.hashes())
+        assert a.near_hashes() is not None
+        assert np.array_equal(a.near_hashes(), b.near_hashes())  # type: ignore[arg-type]
+        assert np.array_equal(a.shapes, b.shapes)
+        assert all(np.array_equal(x, y) for x, y in zip(a.images, b.images, strict=True))
+        assert image.learn_schema(a, OPTIONS) == image.learn_schema(b, OPTIONS)
+        first, second = image.encode(a, schema), image.encode(b, schema)
+        assert (type(first), type(second)) == (TensorSamples, RowSamples)
+        places = torch.randint(0, len(a), (9,))
+        one, other = first.batch(places), second.batch(places)
+        assert torch.equal(one.inputs[0], other.inputs[0])
+        assert one.inputs[0].is_contiguous()
+        assert other.inputs[0].is_contiguous()
+        assert torch.equal(one.targets, other.targets)  # type: ignore[arg-type]
+    assert np.array_equal(kept.store.blank, spilled.store.blank)
+    assert image.findings(kept) == image.findings(spilled)
+    assert spilled.store.memory.kept <= 1 << 20
+
+
+def test_a_folder_that_does_not_fit_into_memory_is_the_same(tmp_path: Path) -> None:
+    folder = large_folder(tmp_path)
+    kept, spilled = (read_all(folder, replace(OPTIONS, memory_mb=mb)) for mb in (0, 1))
+    assert kept.store.skipped == spilled.store.skipped != ()
+    schema = image.learn_schema(kept, OPTIONS)
+    assert_same(kept, spilled, replace(schema, size_px=(136, 128)))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("resized", [False, True])
+def test_arrays_that_do_not_fit_into_memory_are_the_same(tmp_path: Path, form: str, resized: bool) -> None:
+    source = open_source(large_array(form, tmp_path))
+    kept, spilled = (next(iter(image.read(source, replace(OPTIONS, memory_mb=mb)).values())) for mb in (0, 1))
+    schema = image.learn_schema(kept, OPTIONS)
+    H, W, _ = kept.shapes[0].tolist()
+    assert_same(kept, spilled, replace(schema, size_px=(216, 208) if resized else (H, W)))
+
+
+def test_arrays_in_memory_are_not_copied_where_they_fill_it() -> None:
+    X = noise((200, 8, 160, 3))
+    records = read_all((X, np.arange(200) % 2), replace(OPTIONS, memory_mb=1))
+    assert records.images[7].base is not None
+    assert np.shares_memory(records.images[7], X)
+    assert records.store.memory.kept == 0
+
+
+def test_a_run_is_bit_equal_wherever_its_images_are(tmp_path: Path) -> None:
+    folder = large_folder(tmp_path)
+    weights = []
+    for megabytes in (0, 1):
+        settings = {"data.memory_mb": megabytes, "data.image_size": 128, "model.hidden": (8,), "train.steps": 3}
+        training = start_training(folder, settings, "mlp", tmp_path / str(megabytes))
+        assert isinstance(training.samples["train"], RowSamples) == (megabytes == 1)
+        with closing(training.run):
+            assert [report.step for report in training] == [1, 2, 3]
+        weights.append(training.session.module.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 # prediction
 
 
@@ -560,3 +676,15 @@ def test_mnist_starts_with_the_labels_everybody_knows(shared_data: Path) -> None
     assert labels is not None
     assert labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest().startswith("ba891046")
+
+
+def test_a_table_may_give_a_class_as_number_and_as_word(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["filename,fold,target,category"]
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{i % 5},{i % 3},{('dog', 'cat', 'cow')[i % 3]}")
+    (tmp_path / "meta.csv").write_text("\n".join(rows))
+    records = image.read(open_source(tmp_path / "meta.csv"), DataConfig())["all"]
+    assert records.labels is not None
+    assert set(records.labels.tolist()) == {"dog", "cat", "cow"}

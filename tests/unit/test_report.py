@@ -18,7 +18,17 @@ from chainrule.errors import InputError
 from chainrule.evaluate import charts
 from chainrule.evaluate.calibration import OBJECTIVES, best_temperature, calibration, choose_threshold
 from chainrule.evaluate.charts import Bar, Series
-from chainrule.evaluate.report import Mistake, ReportData, Section, render_report, verdict, worst_rows
+from chainrule.evaluate.report import (
+    MOST_BARS,
+    Mistake,
+    Picture,
+    ReportData,
+    Section,
+    imbalance_words,
+    render_report,
+    verdict,
+    worst_rows,
+)
 from chainrule.functional.metrics import class_counts, classification_scores, macro_f1, ranking, reliability_bins
 
 HOSTILE = "<script>alert(1)</script>\"'&{{ 7*7 }}"
@@ -48,6 +58,8 @@ def whole_report(word: str = "plain", K: int = 3) -> ReportData:
         rows=classified(K=K), classes=tuple(f"{word} {k}" for k in range(K)),
         mistakes=(Mistake(id=word, truth=word, answer=word, detail=word, shown=Shown(values={word: word})),
                   Mistake(id="b", truth="1", answer="2", shown=Shown(image=image))),
+        class_rows={"train": [300 - 5 * k for k in range(K)], "test": [60 - k for k in range(K)]},
+        augmented=((Picture(image=image, caption=word), Picture(image=image[:, ::-1], caption=f"70% {word}")),),
         step_seconds={word: 0.001, "backward": 0.003}, speed_note=f"The loader waits for {word}.",
         recipe={"data.source": word, "train.epochs": 10}, commands={f"Predict {word}": f"chainrule predict {word}"},
         environment={"torch": word}, sections=(Section(title=word, svg="<svg></svg>", text=word),), limits=(word,),
@@ -87,10 +99,12 @@ def tags_of(page: str) -> list[tuple[str, dict[str, str | None]]]:
 def test_a_whole_report_has_every_section() -> None:
     page = render_report(whole_report())
     for words in ("Scores and baselines", "What this score does not show", "What the audit found", "Learning",
+                  "Rows of each class in train", "Augmented samples",
                   "Confusion matrix", "precision", "believed", "Worst mistakes", "limits the speed",
                   "What to do with it", "Recipe and environment", "12,345", "0.78 to 0.92"):  # fmt: skip
         assert words in page, words
-    assert page.count('class="chart"') == 5
+    assert page.count('class="chart"') == 6
+    assert "misleads" not in page
 
 
 @pytest.mark.parametrize("K", [2, 3])
@@ -126,7 +140,7 @@ def test_an_empty_report_leaves_sections_out() -> None:
         {"baselines": ()}, {"interval": {}}, {"rows": {}}, {"scores": {}}, {"classes": ()}, {"loss": ()},
         {"monitored": ()}, {"headline": ""}, {"mistakes": ()}, {"recipe": {}, "environment": {}},
         {"scores": {"valid": {"nats": float("nan")}}}, {"split_rows": {}}, {"step_seconds": {"forward": 0.0}},
-        {"loss": (Series(name="train", x=[1], y=[float("nan")]),)},
+        {"loss": (Series(name="train", x=[1], y=[float("nan")]),)}, {"class_rows": {}}, {"augmented": ()},
         {"baselines": ({"name": "gradient boosting", "rows": 3, "seconds": 0.1, "note": "could not be fitted"},)},
     ],
 )  # fmt: skip
@@ -138,7 +152,8 @@ def test_regression_report() -> None:
     generator = np.random.default_rng(0)
     targets = generator.normal(size=200)
     rows = {"predictions": targets + 0.1 * generator.normal(size=200), "targets": targets}
-    page = render_report(replace(whole_report(), task="regress", rows=rows, classes=(), target="price in $"))
+    report = replace(whole_report(), task="regress", rows=rows, classes=(), class_rows={}, target="price in $")
+    page = render_report(report)
     tags_of(page)
     assert "Predicted and true" in page
     assert "predicted price in $" in page
@@ -165,6 +180,27 @@ def test_rare_classes_are_named_among_the_limits() -> None:
     rows["targets"][:5] = 2
     page = render_report(replace(whole_report(), rows=rows, classes=("a", "b", "rare")))
     assert "fewer than 30 rows here: rare (5)." in page
+
+
+def test_unequal_classes_are_said_with_what_helps() -> None:
+    report = replace(whole_report(), class_rows={"train": [120, 60, 20], "test": [1, 1, 1]})
+    words = imbalance_words(report)
+    assert "6 times the rows of the smallest" in words
+    assert "--set task.class_weight=balanced" in words
+    assert words in render_report(report)
+    weighed = imbalance_words(replace(report, recipe={"task.class_weight": "balanced"}))
+    assert "Rare classes weighed" in weighed
+    assert "--set" not in weighed
+    assert imbalance_words(replace(report, class_rows={"train": [100, 60, 20]})) == ""
+    assert imbalance_words(replace(report, class_rows={})) == ""
+
+
+def test_of_many_classes_the_rarest_are_shown() -> None:
+    report = whole_report(K=MOST_BARS + 5)
+    page = render_report(report)
+    assert f"Rows of each class in train, the {MOST_BARS} rarest" in page
+    assert '<td>plain 34</td><td class="n">130</td>' in page
+    assert '<td>plain 4</td><td class="n">280</td>' not in page
 
 
 def test_worst_rows_come_worst_first() -> None:

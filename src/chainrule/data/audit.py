@@ -25,7 +25,7 @@ _BANDS = 4  # of 16 bits: hashes that differ in 3 bits agree in one band at leas
 _NEAR_PAIRS = 40_000_000  # comparisons that the search for near copies may cost
 _FLAT_BITS = 4  # fewer bits than this, set or unset, come from pictures without structure
 _SMALL_TEST = 30  # rows below which a score says little
-_IMBALANCE = 10  # largest class over smallest
+_IMBALANCE = 5  # largest class over smallest
 _LEAK_ROWS = 50_000
 _LEAK_CELLS = 4_000_000  # rows x columns looked at; wide tables are judged on fewer rows
 _LEAK_LEAST = 30  # rows below which a perfect column may be chance
@@ -278,7 +278,11 @@ def _classes(train: Records, others: Mapping[str, Records]) -> list[Finding]:
         findings.append(Finding("warning", text, tuple(alone[:_NAMED])))
     few, many = int(counts.argmin()), int(counts.argmax())
     if counts[many] > _IMBALANCE * counts[few]:
-        text = f"classes are imbalanced in train: {names[many]!r} {counts[many]} rows, {names[few]!r} {counts[few]}"
+        text = (
+            f"classes are imbalanced in train: {names[many]!r} {counts[many]} rows, {names[few]!r} {counts[few]}: "
+            "accuracy alone misleads, read balanced_accuracy and macro_f1 as well; --set task.class_weight=balanced "
+            "makes rare classes weigh as much as common ones"
+        )
         findings.append(Finding("warning", text, (names[few],)))
     findings += _alike(train, codes, names)
     for name, records in others.items():

@@ -24,6 +24,9 @@ class DataConfig:
     test_share: float = 0.15
     remove_duplicates: bool = True  # rows of valid and test that also stand in train
     image_size: int = 0  # pixels of the longer side; 0: found from the train split
+    channels: int = 0  # 1: pictures are seen in grey, 3: in colour; 0: found from the train split
+    mean: tuple[float, ...] = ()  # of each channel, from 0 to 1, that becomes 0; (): found from the train split
+    std: tuple[float, ...] = ()  # of each channel, that becomes 1; with mean
     sample_rate_hz: int = 0  # sound is resampled to this; 0: found from the train split
     clip_s: float = 0.0  # seconds of a sound or video that go through the network at once; 0: found
     clip_frames: int = 16  # frames of a clip, spread evenly over its seconds
@@ -31,6 +34,7 @@ class DataConfig:
     decode_limit_s: float = 60.0  # a sound or video that takes longer to decode is skipped
     max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
     max_bad_share: float = 0.05  # more unreadable files than this stop the run
+    memory_mb: int = 0  # of decoded data kept in memory, the rest in TMPDIR; 0: a quarter of what is free
     accept_data_change: bool = False
 
     def __post_init__(self) -> None:
@@ -39,3 +43,12 @@ class DataConfig:
                 f"data.valid_share and data.test_share must be shares whose sum is between 0 and 1, "
                 f"got {self.valid_share} and {self.test_share}"
             )
+        if self.channels not in (0, 1, 3):
+            raise InputError(f"data.channels must be 1 (grey), 3 (colour) or 0 (found), got {self.channels}")
+        if len(self.mean) != len(self.std) or any(std <= 0 for std in self.std):
+            raise InputError(
+                "data.mean and data.std go together, a number for each channel, std above 0; "
+                f"got {self.mean} and {self.std}"
+            )
+        if self.memory_mb < 0:
+            raise InputError(f"data.memory_mb must be 0 (a quarter of what is free) or more, got {self.memory_mb}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,13 @@ PATIENT = re.compile(
     r"((?:patient|person|subject|subj|speaker|case|video|clip|scan|study|slide|volume)[-_ ]?[a-z]*\d+)(?!\d)",
     re.IGNORECASE,
 )
+CUT_OUT = re.compile(
+    r"(?P<set>v_.+_g\d+)_c\d+"  # UCF-101
+    r"|(?P<part>.*\d.*?)[-_. ]+(?:part|clip|seg(?:ment)?|scene|shot|chunk)[-_ ]?\d+"  # fight_0012_part3
+    r"|(?P<address>(?=[\w-]*\d)(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{11})_\d+(?:_\d+)?"  # of YouTube, then the time
+)
+FIRST_PART = r"^([^_.-]+)"  # of a file's name
+MOST_LABELS = 100  # that first parts of names may have
 MIXED_SHARE = 0.1  # of a folder's media that another medium must hold before the folder counts as a mixture
 
 
@@ -56,6 +63,22 @@ class Listing:
     ignored: tuple[str, ...]
 
 
+class FilesBelow(Mapping[str, Path]):
+    """Files by their path below a folder, made into a ``Path`` when asked for: a million of those take 0.4 GB."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root, self.names = root, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __getitem__(self, name: str) -> Path:
+        return self.root / name
+
+
 @dataclass(frozen=True, kw_only=True)
 class MediaFiles:
     """Files by the name that a person can find again, with what folders or a table say of each; nothing decoded."""
@@ -63,6 +86,7 @@ class MediaFiles:
     paths: Mapping[str, Path]
     labels: NDArray[Any] | None = None
     label_name: str = "class"
+    label_pattern: str = ""  # the regular expression over names that found labels where nothing else tells them
     groups: NDArray[Any] | None = None
     group_reason: str = ""
     times: NDArray[Any] | None = None
@@ -74,7 +98,7 @@ class MediaFiles:
         picked = {name: getattr(self, name) for name in ("labels", "groups", "times")}
         return {
             **{name: None if values is None else values[rows] for name, values in picked.items()},
-            "label_name": self.label_name, "group_reason": self.group_reason,
+            "label_name": self.label_name, "label_pattern": self.label_pattern, "group_reason": self.group_reason,
             "ignored": self.ignored, "empty_classes": self.empty_classes,
         }  # fmt: skip
 
@@ -146,36 +170,90 @@ def folder_reason(root: Path, medium: Medium) -> str | None:
 
 
 def folder_files(root: Path, medium: Medium, options: DataConfig) -> MediaFiles:
-    """The files of class folders, named by the first folder below ``root``; without folders, files without labels.
+    """The files of class folders, named by the first folder below ``root``; otherwise loose files.
+
+    ``options.target`` is a regular expression over the names whose first group is the label. Without it loose files are
+    labelled by the first part of their names where all follow one scheme (``name_pattern``), or not at all.
 
     Raises:
-        InputError: a pattern for groups that misses files, or an option that names a column.
+        InputError: a pattern for labels or groups that misses files, or an option that names a column.
     """
-    refuse_columns(options, medium)
+    refuse_columns(options, medium, ("time", "drop"))
     listing = list_files(root, medium)
     names = [name for name in listing.files if "/" in name] or list(listing.files)
     kept = set(names)
-    labelled = "/" in (names[0] if names else "")
+    in_folders = "/" in (names[0] if names else "")
     folders = sorted(child.name for child in root.iterdir() if child.is_dir() and not is_junk(child.name))
     filled = {name.split("/")[0] for name in names}
+    pattern = options.target or ("" if in_folders else name_pattern(names))
+    labels = [name.split("/")[0] for name in names] if in_folders else None
+    if pattern:
+        labels = matches_of(
+            names, pattern, "--target", "label. It names a column where there is a table; class folders need none"
+        )
     groups, reason = file_groups(names, options.group)
     return MediaFiles(
-        paths={name: root / name for name in names},
-        labels=np.array([name.split("/")[0] for name in names], dtype=object) if labelled else None,
+        paths=FilesBelow(root, names),
+        labels=None if labels is None else np.array(labels, dtype=object), label_pattern=pattern,
         groups=groups, group_reason=reason,
         ignored=listing.ignored + tuple(name for name in listing.files if name not in kept),
-        empty_classes=tuple(name for name in folders if labelled and name not in filled),
+        empty_classes=tuple(name for name in folders if in_folders and not pattern and name not in filled),
     )  # fmt: skip
 
 
-def refuse_columns(options: DataConfig, medium: Medium) -> None:
+def name_pattern(names: Sequence[str]) -> str:
+    """The pattern of labels in loose files whose names follow one scheme, such as ``7_jackson_32.wav``; "" for none.
+
+    All have as many parts between ``_``, ``-`` and ``.``, and the first part takes 2 to 100 values, two files or more
+    of each, that are neither words for splits nor for masks.
+    """
+    parts = [re.split(r"[_.-]", name.rsplit(".", 1)[0]) for name in names]
+    counts = Counter(words[0] for words in parts)
+    one_scheme = len({len(words) for words in parts}) == 1 and len(parts[0]) > 1
+    if not one_scheme or not 2 <= len(counts) <= MOST_LABELS or min(counts.values()) < 2:
+        return ""
+    if any(not word or word.lower() in {*SPLIT_WORDS, *PAIRED_FOLDERS} for word in counts):
+        return ""
+    return FIRST_PART
+
+
+def label_reason(pattern: str) -> str:
+    """How labels were found in names, in words; "" where folders or a table have them."""
+    if pattern == FIRST_PART:
+        return "labels are the first part of the file names; class folders, a CSV or --target 'REGEX' say otherwise"
+    return f"labels are what --target {pattern!r} finds in the file names" if pattern else ""
+
+
+def refuse_columns(
+    options: DataConfig, medium: Medium, columns: Sequence[str] = ("target", "time", "drop")
+) -> None:  # fmt: skip
     """Raise InputError where an option names a column that files in folders do not have."""
-    for name in ("target", "time", "drop"):
+    for name in columns:
         if getattr(options, name):
             raise InputError(
                 f"data.{name} names a column, but these {medium.name} have none: class folders and label arrays "
                 f"already give the answer; leave it out"
             )
+
+
+def matches_of(names: Sequence[str], pattern: str, option: str, meaning: str) -> list[str]:
+    """What a person's regular expression finds in each name: its first group, or all of it where it has none.
+
+    Raises:
+        InputError: the pattern is none, or misses a file.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{option} {pattern!r} is not a regular expression ({error})") from None
+    matches = [expression.search(name) for name in names]
+    missed = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if missed:
+        raise InputError(
+            f"{option} {pattern!r} is not found in {len(missed)} of {len(names)} file names, the first {missed[0]!r}; "
+            f"write a regular expression whose first (group) is the {meaning}"
+        )
+    return [match[1 if expression.groups else 0] or "" for match in matches if match]
 
 
 def file_groups(names: Sequence[str], pattern: str) -> tuple[NDArray[Any] | None, str]:
@@ -186,37 +264,39 @@ def file_groups(names: Sequence[str], pattern: str) -> tuple[NDArray[Any] | None
     """
     if not pattern:
         return found_groups(names)
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"--group {pattern!r} is not a regular expression ({error})") from None
-    matches = [expression.search(name) for name in names]
-    missed = [name for name, match in zip(names, matches, strict=True) if match is None]
-    if missed:
-        raise InputError(
-            f"--group {pattern!r} is not found in {len(missed)} of {len(names)} file names, the first {missed[0]!r}; "
-            f"write a regular expression whose first (group) is the patient, the source video, ..."
-        )
-    values = [match[1] if expression.groups else match[0] for match in matches if match]
+    values = matches_of(names, pattern, "--group", "patient, the source video, ...")
     return np.array(values, dtype=object), f"--group {pattern!r}"
 
 
 def found_groups(names: Sequence[str]) -> tuple[NDArray[Any] | None, str]:
     """Groups that paths like ``class/patient7/3.png`` or ``class/patient7_3.png`` tell, and the reason in words.
 
+    Clips cut out of one video, by names such as ``v_Run_g01_c02.avi`` and ``fight_0012_part3.mp4``, are such groups.
     Careful: they must cover nine files of ten, hold at least two files somewhere, and leave every class three groups.
     """
     folders = [name.rsplit("/", 1)[0] if name.count("/") >= 2 else "" for name in names]
     matches = [PATIENT.search(name.rsplit("/", 1)[-1]) for name in names]
     words = [match[1].lower() if match else "" for match in matches]
+    videos = [_cut_out_of(name) for name in names]
+    example = next((name for name, video in zip(names, videos, strict=True) if video), "")
     for values, reason in (
         (folders, "sub-folders of the classes"),
+        (videos, f"the video that names like {example.rsplit('/', 1)[-1]!r} are cut out of"),
         (words, "a number after a word like patient in the names"),
     ):
         if _plausible(names, values):
             filled = [value or f"alone {place}" for place, value in enumerate(values)]
             return np.array(filled, dtype=object), reason
     return None, ""
+
+
+def _cut_out_of(name: str) -> str:
+    """The source that a clip's name tells; "" where it tells none. A word like patient within it says more."""
+    match = CUT_OUT.fullmatch(name.rsplit("/", 1)[-1].rsplit(".", 1)[0])
+    if match is None:
+        return ""
+    word = PATIENT.search(match["part"] or "")
+    return word[1].lower() if word else str(match["set"] or match["part"] or match["address"])
 
 
 def _plausible(names: Sequence[str], values: Sequence[str]) -> bool:
@@ -226,18 +306,21 @@ def _plausible(names: Sequence[str], values: Sequence[str]) -> bool:
         return False
     of_class = defaultdict(set)
     for name, value in zip(names, values, strict=True):
-        of_class[name.split("/")[0]].add(value)
+        of_class[name.split("/")[0] if "/" in name else ""].add(value)
     return min(map(len, of_class.values())) >= 3
 
 
-def path_table(path: Path, medium: Medium) -> PathTable | None:
+def path_table(path: Path, medium: Medium, root: Path | None = None) -> PathTable | None:
     """A CSV or TSV file with a column of paths to files of this medium, or None where it is none.
 
-    A folder stands for the only table in it.
+    A folder stands for the only table in it, or in the folders inside, as ``meta/labels.csv`` beside ``audio/``.
+
+    Args:
+        root: the folder that paths are relative to; the table's own if not given.
     """
     if path.is_dir():
-        tables = [file for file in sorted(path.iterdir()) if file.is_file() and suffix(file) in TABLES[:2]]
-        return path_table(tables[0], medium) if len(tables) == 1 else None
+        tables = _tables(path) or [file for folder in sorted(path.iterdir()) for file in _tables(folder)]
+        return path_table(tables[0], medium, path) if len(tables) == 1 else None
     endings = "|".join(re.escape(ending) for ending in medium.endings)
     if suffix(path) not in TABLES[:2]:
         return None
@@ -247,13 +330,21 @@ def path_table(path: Path, medium: Medium) -> PathTable | None:
     if layout is None:
         return None
     table = read_delimited(path, layout)
-    find = _finder(path.parent, medium)
+    folder = root or path.parent
+    find = _finder(folder, medium)
     for name in table.columns:
         if table[name].dtype == pl.String:
             values = [value for value in table[name].head(20).to_list() if value]
             if values and sum(find(value) is not None for value in values) >= 0.5 * len(values):
-                return PathTable(table, name, path.parent, find)
+                return PathTable(table, name, folder, find)
     return None
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The CSV and TSV files right in a folder; none for what is no folder, or a hidden one."""
+    if not folder.is_dir() or is_junk(folder.name):
+        return []
+    return [file for file in sorted(folder.iterdir()) if file.is_file() and suffix(file) in TABLES[:2]]
 
 
 def _finder(folder: Path, medium: Medium) -> Callable[[str], Path | None]:
@@ -328,7 +419,16 @@ def _label_column(table: pl.DataFrame, taken: set[str], target: str) -> str:
     named = [name for name in left if name.lower() in LABEL_COLUMNS]
     if len(left) <= 1 or len(named) == 1:
         return (named or left or [""])[0]
+    if named and all(_same_answer(table, named[0], name) for name in named[1:]):
+        words = [name for name in named if table[name].dtype == pl.String]
+        return (words or named)[0]
     raise InputError(f"which column is the answer? Name it with --target; there are {', '.join(map(repr, left))}")
+
+
+def _same_answer(table: pl.DataFrame, first: str, second: str) -> bool:
+    """Whether two columns say the same in other words, such as a class's number and its name."""
+    pairs = table.select(first, second).unique()
+    return len(pairs) == table[first].n_unique() == table[second].n_unique()
 
 
 def refuse_too_many_bad(skipped: Sequence[tuple[str, str]], total: int, share: float, medium: Medium) -> None:

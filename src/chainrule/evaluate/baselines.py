@@ -102,31 +102,6 @@ def rows_within(count: int, limit: int, seed: int = 0) -> Array:
     return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
 
 
-def pooled_pixels(images: Array, size: int = 16) -> Array:
-    """Images (N C H W), averaged over areas to at most ``size`` by ``size`` and flattened (N F) float32.
-
-    Whole-number types are brought to [-1, 1]; floats are left in their own unit.
-    """
-    N, _, H, W = images.shape
-    row_edges, column_edges = _edges(H, size), _edges(W, size)
-    areas = np.outer(np.diff(np.append(row_edges, H)), np.diff(np.append(column_edges, W)))
-    pooled = []
-    for start in range(0, N, 256):
-        part = images[start : start + 256].astype(np.float32)
-        sums = np.add.reduceat(np.add.reduceat(part, row_edges, axis=2), column_edges, axis=3)
-        pooled.append((sums / areas).reshape(len(part), -1))
-    flat: Array = np.concatenate(pooled).astype(np.float32)
-    if np.issubdtype(images.dtype, np.integer):
-        flat = flat / (np.iinfo(images.dtype).max / 2) - 1
-    return flat
-
-
-def _edges(length: int, size: int) -> Array:
-    """Where each of at most ``size`` nearly equal parts of an axis begins."""
-    parts = min(length, size)
-    return np.arange(parts) * length // parts
-
-
 def _constant(train: Inputs, test: Inputs, K: int) -> Array:
     """The class shares of the train split, or its mean, for every row."""
     if not K:

@@ -15,11 +15,14 @@ from chainrule.evaluate import charts
 from chainrule.evaluate.baselines import strongest
 from chainrule.evaluate.calibration import calibration
 from chainrule.evaluate.charts import Bar, Series, number
+from chainrule.evaluate.sheet import LARGE_PX, WIDE_PX, is_wide
 from chainrule.functional.metrics import answers, class_counts, confusion_matrix, ranking
 from chainrule.tasks.task import Rows
 
 FEW_ROWS = 30  # of a class: below it its recall is known to about one part in ten at best
 MOST_CLASSES = 200  # of the per-class table; of more, the ones with the lowest F1
+MOST_BARS = 30  # of the chart of classes; of more, the ones with the fewest rows
+IMBALANCE = 5  # largest class over smallest from which accuracy alone misleads
 NO_METRICS = {"name", "rows", "seconds", "note"}  # of a baseline's entry
 
 
@@ -32,6 +35,14 @@ class Mistake:
     answer: str
     detail: str = ""  # "said with 98 %", "off by 1.2 m"
     shown: Shown = field(default_factory=Shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture (H, W, 3) uint8 with what it shows."""
+
+    image: NDArray[np.uint8]
+    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +88,8 @@ class ReportData:
     positive: int | None = None
     threshold: float = 0.5
     mistakes: Sequence[Mistake] = ()
+    class_rows: Mapping[str, Sequence[int]] = field(default_factory=dict)  # by split, in the order of the classes
+    augmented: Sequence[Sequence[Picture]] = ()  # a training sample and versions of it, one after the other
 
     step_seconds: Mapping[str, float] = field(default_factory=dict)  # of one step, by what it was spent on
     speed_note: str = ""
@@ -103,6 +116,9 @@ def render_report(report: ReportData) -> str:
         baseline_metrics=_baseline_metrics(report),
         charts=pictures,
         per_class=_per_class(report),
+        class_rows=_class_rows(report),
+        imbalance=imbalance_words(report),
+        augmented=[_strip(row) for row in report.augmented],
         calibration=_calibration_words(report),
         mistakes=[(m, charts.png(m.shown.image) if m.shown.image is not None else "") for m in report.mistakes],
         timings=_shares(report.step_seconds),
@@ -155,7 +171,7 @@ def worst_rows(rows: Rows, count: int = 12, positive: int | None = None, thresho
 
 def _charts(report: ReportData) -> dict[str, list[str]]:
     """Every chart of the page, by the section it stands in."""
-    drawn: dict[str, list[str]] = {"score": [], "learning": [], "answers": [], "calibration": []}
+    drawn: dict[str, list[str]] = {"score": [], "classes": [], "learning": [], "answers": [], "calibration": []}
     value = report.scores.get(report.scored, {}).get(report.headline)
     if value is not None and report.baselines:
         low, high = report.interval.get(report.headline, (None, None))
@@ -163,6 +179,10 @@ def _charts(report: ReportData) -> dict[str, list[str]]:
         known = [entry for entry in report.baselines if report.headline in entry]
         bars += [Bar(name=entry["name"], value=float(entry[report.headline])) for entry in known]
         drawn["score"].append(charts.bar_chart(f"{report.headline}, {report.scored} split", bars, report.headline))
+    if _class_rows(report):
+        bars = [Bar(name=name, value=counts[0]) for name, counts in _class_rows(report)]
+        title = "Rows of each class in train" + (f", the {MOST_BARS} rarest" if len(report.classes) > MOST_BARS else "")
+        drawn["classes"].append(charts.bar_chart(title, bars, "rows"))
     if report.loss:
         values = np.concatenate([np.asarray(series.y, float) for series in report.loss])
         above = values[np.isfinite(values) & (values > 0)]
@@ -226,6 +246,35 @@ def _per_class(report: ReportData) -> list[tuple[str, str, str, str, str]]:
         precision, recall, f1 = (_cell(float(column[k])) for column in columns)
         table.append((str(report.classes[k]), precision, recall, f1, f"{int(counts.support[k]):,}"))
     return table
+
+
+def _strip(row: Sequence[Picture]) -> tuple[bool, list[tuple[str, str]]]:
+    """Whether a row's pictures are wide, and each as a data URI with its caption."""
+    wide = is_wide(row[0].image)
+    return wide, [(charts.png(p.image, WIDE_PX if wide else LARGE_PX), p.caption) for p in row]
+
+
+def _class_rows(report: ReportData) -> list[tuple[str, tuple[int, ...]]]:
+    """Each class with its rows in every split; of very many classes the rarest."""
+    if not report.class_rows or not report.classes:
+        return []
+    counts = zip(*report.class_rows.values(), strict=True)
+    table = list(zip(report.classes, counts, strict=True))
+    return table if len(table) <= MOST_BARS else sorted(table, key=lambda row: row[1])[:MOST_BARS]
+
+
+def imbalance_words(report: ReportData) -> str:
+    """What unequal classes do to the score, and what was or can be done; nothing where they are about equal."""
+    counts = next(iter(report.class_rows.values()), ())
+    if not report.classes or not counts or max(counts) <= IMBALANCE * max(1, min(counts)):
+        return ""
+    words = (
+        f"The largest class has {number(round(max(counts) / max(1, min(counts)), 1))} times the rows of the smallest: "
+        "accuracy alone misleads, read balanced_accuracy and macro_f1 as well. "
+    )
+    if report.recipe.get("task.class_weight") == "balanced":
+        return words + "Rare classes weighed as much as common ones in the loss (task.class_weight=balanced)."
+    return words + "--set task.class_weight=balanced makes rare classes weigh as much as common ones in the loss."
 
 
 def _calibration_words(report: ReportData) -> str:

@@ -57,12 +57,13 @@ def integrated_gradients(
     target: Tensor | int,
     fixed: tuple[Tensor, ...] = (),
     most_steps: int = MOST_STEPS,
+    rows_at_once: int = 0,
 ) -> Attribution:
     """Integrated gradients of output ``target`` of ``network(*inputs, *fixed)`` on the line from ``baseline``.
 
     ``inputs`` are floating point (B, ...); ``baseline`` has their shapes or one row; ``target`` is an output's index
     for all rows or for each. Steps are doubled, up to ``most_steps``, until the sum of the attributions meets the
-    difference of outputs.
+    difference of outputs. ``rows_at_once`` (rows x steps) limits what goes through the network in one call; 0: 4096.
 
     Source: Sundararajan, Taly, Yan 2017, arXiv:1703.01365, eq. 1 (attribution) and proposition 1 (completeness).
 
@@ -79,9 +80,9 @@ def integrated_gradients(
     with torch.no_grad():
         difference = _chosen(network(*inputs, *fixed), target) - _chosen(network(*start, *fixed), target)
     method = IntegratedGradients(lambda *tensors: _two_axes(network(*tensors)))
-    steps = _FIRST_STEPS
+    steps = min(_FIRST_STEPS, most_steps)
     while True:
-        values = _in_chunks(method, inputs, start, target, fixed, steps)
+        values = _in_chunks(method, inputs, start, target, fixed, steps, rows_at_once or _ROWS_AT_ONCE)
         missed = sum(value.flatten(1).sum(1) for value in values) - difference
         scale = max(float(difference.square().mean().sqrt()), 1e-6)
         gap = float(missed.square().mean().sqrt()) / scale
@@ -97,8 +98,9 @@ def _in_chunks(
     target: Tensor | int,
     fixed: tuple[Tensor, ...],
     steps: int,
+    rows_at_once: int,
 ) -> tuple[Tensor, ...]:
-    size = max(1, _ROWS_AT_ONCE // steps)
+    size = max(1, rows_at_once // steps)
     found = []
     for first in range(0, len(inputs[0]), size):
         part = slice(first, first + size)
@@ -109,6 +111,7 @@ def _in_chunks(
             additional_forward_args=tuple(value[part] for value in fixed) or None,
             n_steps=steps,
             method="gausslegendre",
+            internal_batch_size=rows_at_once if steps > rows_at_once else None,
         )
         found.append(tuple(value.detach() for value in values))
     return tuple(torch.cat(parts) for parts in zip(*found, strict=True))

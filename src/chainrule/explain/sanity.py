@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from chainrule.data.order import generator_of
 
@@ -20,7 +21,7 @@ _ROWS = 256  # rows whose ranks are compared
 class Sanity:
     """How alike the explanations of the trained network and of random ones are."""
 
-    correlation: float  # Spearman over columns, mean over rows and redraws; NaN where nothing can be ranked
+    correlation: float  # Spearman over columns or cells, mean over rows and redraws; NaN where nothing can be ranked
     redraws: int
 
     @property
@@ -31,7 +32,7 @@ class Sanity:
     def text(self) -> str:
         """The verdict in one line."""
         if math.isnan(self.correlation):
-            return "weights randomised: no verdict, the explanation ranks no columns"
+            return "weights randomised: no verdict, the explanation ranks nothing"
         verdict = (
             "the explanation depends on what was learned"
             if self.passed
@@ -61,6 +62,24 @@ def sanity_check(network: nn.Module, explain: Callable[[nn.Module], Tensor], see
         found.append(rank_correlation(learned, explain(random)[:_ROWS]))
     values = torch.tensor(found)
     return Sanity(float(values.nanmean()), redraws)
+
+
+@torch.no_grad()
+def renew_batch_norm(network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Set the running statistics of batch norm to those of ``inputs``, at least two rows.
+
+    Those of the trained weights would shift the values of random ones out of the range in which layers react.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    kept = [(module.momentum, module.training) for module in norms]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the mean over all batches since the reset
+        module.train()
+    network(*inputs)
+    for module, (momentum, training) in zip(norms, kept, strict=True):
+        module.momentum = momentum
+        module.train(training)
 
 
 def rank_correlation(first: Tensor, second: Tensor) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,20 +50,38 @@ class TableExplanation:
             "sanity": {**asdict(self.sanity), "passed": self.sanity.passed},
         }
 
+    def headings(self) -> tuple[str, str]:
+        """What the two charts show."""
+        complete = "sums meet the difference of outputs" if self.attribution.complete else "sums miss the difference"
+        shuffled = f"{self.rows} rows, {self.importance.repeats} x"
+        return (
+            f"Permutation importance: rise of the loss when a column is shuffled ({shuffled})",
+            f"Integrated gradients: mean size of each column's share in the answer ({complete})",
+        )
+
     def text(self) -> str:
         """For a terminal."""
-        found = self.importance
+        found, headings = self.importance, self.headings()
         ranges = list(zip(found.low, found.high, strict=True))
-        complete = "sums meet the difference of outputs" if self.attribution.complete else "sums miss the difference"
         return "\n".join([
-            f"Permutation importance: rise of the loss when a column is shuffled ({self.rows} rows, {found.repeats} x)",
+            headings[0],
             bars_text(found.names, list(found.mean), ranges),
             "",
-            f"Integrated gradients: mean size of each column's share in the answer ({complete})",
+            headings[1],
             bars_text(self.attribution.names, self.attribution.mean_size()),
             "",
             f"Sanity check: {self.sanity.text()}",
         ])  # fmt: skip
+
+    def page(self) -> str:
+        """One HTML file that needs nothing else."""
+        from chainrule.explain.page import render_table
+
+        return render_table(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page."""
+        Path(path).write_text(self.page(), encoding="utf-8")
 
 
 def explain_table(

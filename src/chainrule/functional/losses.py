@@ -2,6 +2,7 @@
 
 The caller divides by a count taken over the whole batch, so that micro-batches, short last batches and several
 devices agree. Logits are (B, K), or (B, E, K) where E members of an ensemble share weights: their losses are averaged.
+``rows`` weighs the rows' losses, as blended rows ask (mixup, cutmix).
 
 Source: Bishop 2006, Pattern Recognition and Machine Learning, sections 4.3.4 and 5.2; label smoothing:
 arXiv:1512.00567, section 7.
@@ -31,6 +32,7 @@ def cross_entropy_sum(
     targets: Int[Tensor, " B"],
     weights: Float[Tensor, " K"] | None = None,
     label_smoothing: float = 0.0,
+    rows: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
     """L = - sum_rows sum_k w_k q_k log p_k with p = softmax(logits); equal logits give ln K a row.
 
@@ -38,10 +40,13 @@ def cross_entropy_sum(
         >>> cross_entropy_sum(torch.zeros(1, 4), torch.tensor([2])).exp().round().item()
         4.0
     """
-    if logits.ndim == 2:
+    if logits.ndim == 2 and rows is None:
         return F.cross_entropy(logits, targets, weights, reduction="sum", label_smoothing=label_smoothing)
-    members = logits.shape[1]
-    flat, repeated = logits.flatten(0, 1), targets.repeat_interleave(members)
+    members = _members(logits)
+    flat, repeated = logits.reshape(-1, logits.shape[-1]), targets.repeat_interleave(members)
+    if rows is not None:
+        each = F.cross_entropy(flat, repeated, weights, reduction="none", label_smoothing=label_smoothing)
+        return (each * rows.repeat_interleave(members)).sum() / members
     return F.cross_entropy(flat, repeated, weights, reduction="sum", label_smoothing=label_smoothing) / members
 
 
@@ -74,9 +79,12 @@ def binary_cross_entropy_sum(
     targets: Int[Tensor, " B"],
     weights: Float[Tensor, " 2"] | None = None,
     label_smoothing: float = 0.0,
+    rows: Float[Tensor, " B"] | None = None,
 ) -> Float[Tensor, ""]:
     """L = - sum_rows (w_1 q_1 log p + w_0 q_0 log(1 - p)) with p = sigmoid(z): the cross-entropy over (0, z)."""
     shares = target_shares(targets, 2, label_smoothing, logits.dtype)
+    if rows is not None:
+        weights = rows[:, None] if weights is None else rows[:, None] * weights
     if weights is None:
         wanted = shares[:, 1].reshape(-1, *[1] * (logits.ndim - 1)).expand_as(logits)
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / _members(logits)
@@ -97,9 +105,12 @@ def binary_cross_entropy_gradient(
     return (torch.sigmoid(logits) * shares.sum(-1, keepdim=True) - shares[..., 1:]) / _members(logits)
 
 
-def squared_error_sum(predictions: Float[Tensor, "B *members 1"], targets: Float[Tensor, " B"]) -> Float[Tensor, ""]:
+def squared_error_sum(
+    predictions: Float[Tensor, "B *members 1"], targets: Float[Tensor, " B"], rows: Float[Tensor, " B"] | None = None
+) -> Float[Tensor, ""]:
     """L = sum_rows (o - y)^2; divided by the rows it is the mean squared error."""
-    return ((predictions - _align(targets[:, None], predictions)) ** 2).sum() / _members(predictions)
+    squares = (predictions - _align(targets[:, None], predictions)) ** 2
+    return _weighed(squares, rows).sum() / _members(predictions)
 
 
 def squared_error_gradient(
@@ -109,13 +120,16 @@ def squared_error_gradient(
     return 2 * (predictions - _align(targets[:, None], predictions)) / _members(predictions)
 
 
-def probability_error_sum(logits: Float[Tensor, "B *members K"], targets: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+def probability_error_sum(
+    logits: Float[Tensor, "B *members K"], targets: Int[Tensor, " B"], rows: Float[Tensor, " B"] | None = None
+) -> Float[Tensor, ""]:
     """L = sum_rows 1/K sum_k (p_k - y_k)^2: a classification judged by MSE, as the textbook does.
 
     p is the softmax of K logits and y the one-hot target; one logit (K = 1) means p = sigmoid(z) and y = 0 or 1.
     """
     probs, wanted = _probabilities(logits, targets)
-    return ((probs - wanted) ** 2).mean(-1).sum() / _members(logits)
+    squares = ((probs - wanted) ** 2).mean(-1, keepdim=True)
+    return _weighed(squares, rows).sum() / _members(logits)
 
 
 def probability_error_gradient(
@@ -145,6 +159,11 @@ def _weighted_shares(logits: Tensor, targets: Tensor, weights: Tensor | None, la
 def _align(rows: Float[Tensor, "B K"], logits: Tensor) -> Tensor:
     """Rows (B, K) beside logits (B, E, K): the same for each member."""
     return rows if logits.ndim == 2 else rows.unsqueeze(1)
+
+
+def _weighed(losses: Float[Tensor, "B *members 1"], rows: Float[Tensor, " B"] | None) -> Tensor:
+    """Losses times the weights of their rows."""
+    return losses if rows is None else losses * _align(rows[:, None], losses)
 
 
 def _members(logits: Tensor) -> int:

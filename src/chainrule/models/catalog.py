@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -17,11 +17,19 @@ from chainrule.models.mobilenet_v1 import MobileNetV1, MobileNetV1Config
 from chainrule.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from chainrule.models.mobilenet_v3 import MobileNetV3, MobileNetV3Config
 from chainrule.models.perceptron import Perceptron, PerceptronConfig
-from chainrule.models.resnet import ResNet, ResNetConfig
+from chainrule.models.resnet import ResNet, ResNetConfig, r3d_name
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
 from chainrule.models.vgg import VGG, VGGConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """How the reference's published weights want a picture: (x - mean) / std per channel, x from 0 to 1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,10 @@ class Entry:
     paper: str
     reference: str  # the independent implementation it equals, and the test that says so
     training: Callable[[int, int], Mapping[str, Any]]  # settings to start from, by train rows and table columns
+    published: Mapping[str, Any]  # the sizes that the paper (or the textbook) speaks of; its parameters are counted so
     settings: Mapping[str, Any] = field(default_factory=dict)  # config fields that make this size
+    rename: Callable[[str], str] | None = None  # the reference's names of tensors -> ours; None: they are the same
+    expects: Mapping[str, Pixels] = field(default_factory=dict)  # what published weights want, by form of input
     binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
 
 
@@ -76,36 +87,42 @@ IMAGE = ("image",)
 MEDIA = ("image", "audio", "video")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
 BOTH = ("classify", "regress")
+IMAGENET = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's classifiers
+KINETICS = Pixels(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))  # its r3d_18
+HALVES = Pixels(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # timm's mobilenetv1_100 and mobilenetv1_125
+PHOTOS = {"in_channels": 3, "num_classes": 1000}  # ImageNet
+CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}
 HE = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
 
 CATALOG: dict[str, Entry] = {
     "perceptron": Entry(
         config=PerceptronConfig, build=Perceptron, takes=("vector",), kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
-        training=short_training,
+        training=short_training, published={"in_features": 2, "num_classes": 1},
         paper="Rosenblatt 1958, doi:10.1037/h0042519",
         reference="torch.nn.Linear; tests/parity/test_mlp.py",
     ),
     "mlp": Entry(
         config=MLPConfig, build=MLP, takes=("vector",), kinds=ALL_KINDS, tasks=BOTH, binary_logits=1,
-        training=short_training,
+        training=short_training, published={"in_features": 784, "num_classes": 10},
         paper="Rumelhart, Hinton, Williams 1986, doi:10.1038/323533a0",
         reference="torch.nn.Sequential; tests/parity/test_mlp.py",
     ),
     "tabm": Entry(
         config=TabMConfig, build=TabM, takes=("columns",), kinds=("table",), tasks=BOTH,
         training=training_settings,
+        published={"num_numbers": 8, "num_bins": 48, "cardinalities": (), "num_classes": 1},  # California housing
         paper="Gorishniy, Kotelnikov, Babenko 2024, arXiv:2410.24210",
         reference="tabm 0.0.3; tests/parity/test_tabm.py",
     ),
     "resnet9": Entry(
         config=ResNet9Config, build=ResNet9, takes=("image",), kinds=MEDIA, tasks=BOTH, training=small_image_training,
-        paper="Page 2018, github.com/davidcpage/cifar10-fast",
+        published=CIFAR, paper="Page 2018, github.com/davidcpage/cifar10-fast",
         reference="dawn.py written plainly; tests/parity/test_resnet.py",
     ),
     **{
         name: Entry(
             config=ResNetCifarConfig, build=ResNetCifar, takes=("image",), kinds=MEDIA, tasks=BOTH,
-            training=small_image_training, settings={"depth": depth}, paper=HE,
+            training=small_image_training, published=CIFAR, settings={"depth": depth}, paper=HE,
             reference="section 4.2 of the paper written plainly; tests/parity/test_resnet.py",
         )
         for name, depth in (("resnet20", 3), ("resnet32", 5), ("resnet44", 7), ("resnet56", 9), ("resnet110", 18))
@@ -113,7 +130,8 @@ CATALOG: dict[str, Entry] = {
     **{
         name: Entry(
             config=ResNetConfig, build=ResNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
-            settings={"blocks": blocks, "bottleneck": bottleneck}, paper=HE,
+            published=PHOTOS, settings={"blocks": blocks, "bottleneck": bottleneck}, paper=HE, rename=r3d_name,
+            expects={"image": IMAGENET, "clip": KINETICS},
             reference=f"torchvision.models.{name}; tests/parity/test_resnet.py",
         )
         for name, blocks, bottleneck in (
@@ -123,12 +141,13 @@ CATALOG: dict[str, Entry] = {
     },
     "alexnet": Entry(
         config=AlexNetConfig, build=AlexNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+        published=PHOTOS, expects={"image": IMAGENET},
         paper="Krizhevsky 2014, arXiv:1404.5997", reference="torchvision.models.alexnet; tests/parity/test_alexnet.py",
     ),
     **{
         f"{name}{suffix}": Entry(
             config=VGGConfig, build=VGG, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
-            settings={"blocks": blocks, "batch_norm": suffix == "_bn"},
+            published=PHOTOS, settings={"blocks": blocks, "batch_norm": suffix == "_bn"}, expects={"image": IMAGENET},
             paper="Simonyan, Zisserman 2014, arXiv:1409.1556",
             reference=f"torchvision.models.{name}{suffix}; tests/parity/test_vgg.py",
         )
@@ -140,19 +159,32 @@ CATALOG: dict[str, Entry] = {
     },
     "mobilenet_v1": Entry(
         config=MobileNetV1Config, build=MobileNetV1, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+        published=PHOTOS, expects={"image": HALVES},
         paper="Howard et al. 2017, arXiv:1704.04861", reference="timm mobilenetv1_100; tests/parity/test_mobilenet.py",
     ),
     "mobilenet_v2": Entry(
         config=MobileNetV2Config, build=MobileNetV2, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+        published=PHOTOS, expects={"image": IMAGENET},
         paper="Sandler et al. 2018, arXiv:1801.04381",
         reference="torchvision.models.mobilenet_v2; tests/parity/test_mobilenet.py",
     ),
     **{
         f"mobilenet_v3_{size}": Entry(
             config=MobileNetV3Config, build=MobileNetV3, takes=MAPS, kinds=MEDIA, tasks=BOTH,
-            training=image_training, settings={"size": size}, paper="Howard et al. 2019, arXiv:1905.02244",
+            training=image_training, published=PHOTOS, settings={"size": size}, expects={"image": IMAGENET},
+            paper="Howard et al. 2019, arXiv:1905.02244",
             reference=f"torchvision.models.mobilenet_v3_{size}; tests/parity/test_mobilenet.py",
         )
         for size in ("small", "large")
     },
 }  # fmt: skip
+
+
+USUAL_SIZE = {1: (50_176,), 3: (16, 112, 112)}  # a signal with the samples of 224 x 224 pixels; R3D's clips
+
+
+def published_sizes(entry: Entry, dims: int = 2) -> dict[str, Any]:
+    """The config fields of the published network, or of its variant over one axis or three."""
+    known = {field.name for field in fields(entry.config)}
+    sizes = {**entry.settings, **{name: size for name, size in entry.published.items() if name in known}}
+    return sizes if dims == 2 else {**sizes, "dims": dims, "image_size": USUAL_SIZE[dims]}

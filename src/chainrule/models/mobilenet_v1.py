@@ -63,8 +63,8 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B c_out *smaller"]:
         """Each convolution with its batch norm and ReLU6."""
-        x = F.relu6(self.bn1(self.conv_dw(x)))
-        return F.relu6(self.bn2(self.conv_pw(x)))
+        x = F.relu6(self.bn1(self.conv_dw(x)), inplace=True)
+        return F.relu6(self.bn2(self.conv_pw(x)), inplace=True)
 
 
 class MobileNetV1(nn.Module):
@@ -97,7 +97,7 @@ class MobileNetV1(nn.Module):
 
     def features(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """The embedding: the last stage, averaged over the map."""
-        x: Tensor = self.blocks(F.relu6(self.bn1(self.conv_stem(image))))
+        x: Tensor = self.blocks(F.relu6(self.bn1(self.conv_stem(image)), inplace=True))
         return x.flatten(2).mean(2)
 
     def forward(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:

@@ -69,7 +69,7 @@ def convolution_norm(
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU6."""
     layer = convolution(dims, c_in, c_out, side, stride, groups=groups, first=first)
-    return nn.Sequential(layer, batch_norm(dims, c_out), nn.ReLU6())
+    return nn.Sequential(layer, batch_norm(dims, c_out), nn.ReLU6(inplace=True))
 
 
 class InvertedResidual(nn.Module):

@@ -119,18 +119,22 @@ class SqueezeExcitation(nn.Module):
         return x * F.hardsigmoid(self.fc2(F.relu(self.fc1(average))))
 
 
+def activation(hard_swish: bool) -> nn.Module:
+    """Hard-swish, or ReLU over the batch norm's own memory."""
+    return nn.Hardswish() if hard_swish else nn.ReLU(inplace=True)
+
+
 class InvertedResidual(nn.Module):
     """1x1 to more channels, k x k of each alone, a factor for each, 1x1 back without an activation (figure 4)."""
 
     def __init__(self, config: MobileNetV3Config, c_in: int, row: tuple[int, int, int, bool, bool, int]) -> None:
         super().__init__()
         side, expanded, c_out, excite, hard_swish, stride = row
-        activation = nn.Hardswish if hard_swish else nn.ReLU
         self.block = nn.Sequential()
         if expanded != c_in:
-            self.block.append(convolution_norm(config, c_in, expanded, 1).append(activation()))
+            self.block.append(convolution_norm(config, c_in, expanded, 1).append(activation(hard_swish)))
         depthwise = convolution_norm(config, expanded, expanded, side, stride, groups=expanded)
-        self.block.append(depthwise.append(activation()))
+        self.block.append(depthwise.append(activation(hard_swish)))
         if excite:
             self.block.append(SqueezeExcitation(config.dims, expanded))
         self.block.append(convolution_norm(config, expanded, c_out, 1))

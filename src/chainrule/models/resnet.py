@@ -110,9 +110,9 @@ class BasicBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B width *smaller"]:
         """relu(F(x) + shortcut(x)), equations 1 and 2."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.bn2(self.conv2(x))
-        return F.relu(x + shortcut)
+        return F.relu(x + shortcut, inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -135,10 +135,10 @@ class Bottleneck(nn.Module):
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B width*4 *smaller"]:
         """relu(F(x) + shortcut(x)), equations 1 and 2."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = F.relu(self.bn2(self.conv2(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         x = self.bn3(self.conv3(x))
-        return F.relu(x + shortcut)
+        return F.relu(x + shortcut, inplace=True)
 
 
 class ResNet(nn.Module):
@@ -173,7 +173,7 @@ class ResNet(nn.Module):
 
     def features(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """The embedding: the last stage, averaged over the map."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(image))))
+        x = self.maxpool(F.relu(self.bn1(self.conv1(image)), inplace=True))
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return torch.mean(x, dim=tuple(range(2, x.ndim)))

@@ -49,7 +49,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B c_out h w"]:
         """The new map."""
-        return F.relu(self.bn(self.pool(self.conv(x))))
+        return F.relu(self.bn(self.pool(self.conv(x))), inplace=True)
 
 
 class Residual(nn.Module):

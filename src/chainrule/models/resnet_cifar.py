@@ -54,9 +54,9 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B c_out h w"]:
         """relu(F(x) + shortcut(x)), equation 1."""
         shortcut = self.shortcut(x) if self.stride > 1 or self.new_channels else x
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = self.bn2(self.conv2(x))
-        return F.relu(x + shortcut)
+        return F.relu(x + shortcut, inplace=True)
 
 
 class ResNetCifar(nn.Module):
@@ -82,7 +82,7 @@ class ResNetCifar(nn.Module):
 
     def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The embedding: the last stage, averaged over the map."""
-        x = F.relu(self.bn1(self.conv1(image)))
+        x = F.relu(self.bn1(self.conv1(image)), inplace=True)
         x = self.stages(x)
         return torch.mean(x, dim=(2, 3))
 

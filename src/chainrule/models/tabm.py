@@ -162,9 +162,9 @@ def init(network: TabM) -> None:
             uniform(module.slope.shape[1], module.slope, module.offset)
             nn.init.zeros_(module.bins)
     with torch.no_grad():
-        chunks = torch.tensor(embedding_sizes(network.config))
-        draws = torch.randn(network.config.members, len(chunks))
-        network.scale.copy_(draws.repeat_interleave(chunks, dim=1))
+        sizes = embedding_sizes(network.config)
+        draws = torch.randn(network.config.members, len(sizes))
+        network.scale.copy_(draws.repeat_interleave(torch.tensor(sizes), dim=1, output_size=sum(sizes)))
 
 
 def uniform(inputs: int, *parameters: Tensor) -> None:

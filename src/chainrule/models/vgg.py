@@ -96,7 +96,7 @@ def convolutions(config: VGGConfig) -> list[nn.Module]:
             layers.append(convolution(config.dims, channels, width, 3, bias=True))
             if config.batch_norm:
                 layers.append(batch_norm(config.dims, width))
-            layers.append(nn.ReLU())
+            layers.append(nn.ReLU(inplace=config.batch_norm))  # a convolution's own output stays for who looks at it
             channels = width
         layers.append(pool(config.dims, stage) if stage < config.pools else nn.Identity())
     return layers

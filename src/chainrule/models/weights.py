@@ -18,7 +18,19 @@ from chainrule.errors import InputError
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 SHOWN = 5  # names in a message before "and 12 more"
+FRONT, NETWORK = "front.", "network."  # the two parts of a run's own model.safetensors
+WRAPPERS = ("module.", "_orig_mod.")  # prefixes that DataParallel and torch.compile add
 COUNTER = "num_batches_tracked"  # batch norm's counter, absent in files older than torch 0.4.1; changes no output
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A file's tensors by name, and what stood beside them."""
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    front: Mapping[str, Tensor]  # of a run's own file: the buffers of the data's front, without its prefix
+    notes: tuple[str, ...] = ()  # what was left away, for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,35 +44,54 @@ class WeightsReport:
 
 
 def load_weights(
-    network: nn.Module, file: str | Path, rename: Callable[[str], str] | None = None, head: str = ""
+    network: nn.Module, file: str | Path | Weights, rename: Callable[[str], str] | None = None, head: str = ""
 ) -> WeightsReport:
     """Copy a file's tensors into ``network``; either every name and shape fits, or nothing is changed.
 
     ``rename`` turns the file's names into the network's. ``head`` is the layer whose outputs are the classes, by
     default the last one with parameters: where only its number of outputs differs it stays as it is, and the report
-    says so.
+    says so. The report also tells where a tensor was brought to another shape, see ``reshaped``.
 
     Raises:
         InputError: the file is missing, broken or more than tensors; or its names or shapes do not fit, all listed.
     """
-    path = Path(file)
-    tensors = renamed(path, read_tensors(path), rename)
+    weights = file if isinstance(file, Weights) else open_weights(file)
     own = network.state_dict()
-    fresh = head_of_other_size(own, tensors, head or last_layer(network))
-    problems = differences(own, {name: x for name, x in tensors.items() if name not in fresh}, fresh)
-    if problems:
+    match = matched(weights, own, rename, head or last_layer(network))
+    if match.problems:
         raise InputError(
-            f"{path} does not fit the network: {'; '.join(problems)}. Expected the state dict of the same "
-            "architecture, size and input channels; choose the model that the file was made for"
+            f"{weights.file} does not fit the network: {'; '.join(match.problems)}. Expected the state dict of the "
+            "same architecture, size and input channels; choose the model that the file was made for"
         )
-    loaded = {name: x for name, x in tensors.items() if name not in fresh}
-    refuse_non_finite(path, loaded)
-    network.load_state_dict({**own, **loaded})
-    text = f"{len(loaded)} tensors from {path.name}"
-    if fresh:
-        theirs, ours = tensors[fresh[0]].shape[0], own[fresh[0]].shape[0]
-        text += f"; {fresh[0].rpartition('.')[0]} starts fresh, as the file has {theirs} outputs and the network {ours}"
-    return WeightsReport(str(path), tuple(loaded), fresh, text)
+    refuse_non_finite(weights.file, match.tensors)
+    network.load_state_dict({**own, **match.tensors})
+    text = "; ".join((f"{len(match.tensors)} tensors from {weights.file.name}", *match.notes, *weights.notes))
+    return WeightsReport(str(weights.file), tuple(match.tensors), match.fresh, text)
+
+
+def fits(network: nn.Module, weights: Weights, rename: Callable[[str], str] | None = None) -> bool:
+    """Whether ``load_weights`` would take them; the network may be on the meta device."""
+    return not matched(weights, network.state_dict(), rename, last_layer(network)).problems
+
+
+def open_weights(file: str | Path) -> Weights:
+    """A file's tensors without the prefixes that wrappers add to their names.
+
+    A run's own model.safetensors holds the data's front as well, which is kept apart.
+
+    Raises:
+        InputError: as ``read_tensors``.
+    """
+    path = Path(file)
+    tensors, front, notes = read_tensors(path), dict[str, Tensor](), list[str]()
+    if tensors and all(name.startswith((FRONT, NETWORK)) for name in tensors):
+        front = {name.removeprefix(FRONT): x for name, x in tensors.items() if name.startswith(FRONT)}
+        tensors = {name: x for name, x in tensors.items() if name.startswith(NETWORK)}
+        notes.append(f"{len(front)} of the run's front left out")
+    for prefix in (NETWORK, *WRAPPERS):
+        if tensors and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
+    return Weights(path, tensors, front, tuple(notes))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -127,6 +158,52 @@ def renamed(file: Path, tensors: Mapping[str, Tensor], rename: Callable[[str], s
     if len(result) != len(tensors):
         raise InputError(f"{file} has two tensors for one name of the network; it is of another architecture")
     return result
+
+
+def reshaped(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors, brought to the network's shapes where a published rule says how; and a remark on each rule used.
+
+    A first layer that saw three channels sees one: the sum over its input channels, which on a grey picture gives what
+    the three gave. Windows over images become windows over clips: repeated along time and divided by their number, so
+    that equal frames give what one gave (Carreira, Zisserman 2017, arXiv:1705.07750, section 2.4; the ends of a clip,
+    which are padded, aside).
+    """
+    result, inflated = dict(tensors), 0
+    notes = []
+    for place, (name, ours) in enumerate((name, x) for name, x in own.items() if name in tensors):
+        theirs = result[name]
+        if theirs.ndim == 4 and ours.ndim == 5 and theirs.shape[2:] == ours.shape[3:]:
+            frames = ours.shape[2]
+            theirs = (theirs / frames).unsqueeze(2).expand(-1, -1, frames, -1, -1)
+            inflated += 1
+        if place == 0 and theirs.ndim > 2 and (theirs.shape[1], ours.shape[1]) == (3, 1):
+            theirs = theirs.sum(1, keepdim=True)
+            notes.append(f"{name} is summed over its 3 input channels, as there is one")
+        result[name] = theirs
+    if inflated:
+        notes.append(f"{inflated} windows over images are repeated along time")
+    return result, notes
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A file's tensors beside a network's."""
+
+    tensors: dict[str, Tensor]  # to be copied, under the network's names and in its shapes
+    fresh: tuple[str, ...]  # the head's names that keep the network's own values
+    notes: list[str]  # what a person must hear
+    problems: list[str]  # every difference that forbids the copy
+
+
+def matched(weights: Weights, own: Mapping[str, Tensor], rename: Callable[[str], str] | None, head: str) -> Match:
+    """How a file's tensors fit those of a network with this head; nothing is copied."""
+    tensors, notes = reshaped(renamed(weights.file, weights.tensors, rename), own)
+    fresh = head_of_other_size(own, tensors, head)
+    if fresh:
+        theirs, ours = tensors[fresh[0]].shape[0], own[fresh[0]].shape[0]
+        notes.insert(0, f"{head} starts fresh, as the file has {theirs} outputs and the network {ours}")
+    loaded = {name: x for name, x in tensors.items() if name not in fresh}
+    return Match(loaded, fresh, notes, differences(own, loaded, fresh))
 
 
 def last_layer(network: nn.Module) -> str:

@@ -17,7 +17,7 @@ from chainrule.data.schema import ClassTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.losses import binary_cross_entropy_sum, cross_entropy_sum, probability_error_sum
 from chainrule.functional.metrics import Scorer, classification_scorer, classification_scores
-from chainrule.tasks.task import At, Loss, Rows, Term
+from chainrule.tasks.task import At, Loss, Rows, Term, total_of
 
 LOSSES = ("cross_entropy", "mse")
 WEIGHTS = ("none", "balanced")
@@ -70,17 +70,18 @@ class Classify:
         """Rows, or the sum of their class weights."""
         if self.weights is None or batch.targets is None:
             return {"loss": float(len(batch))}
-        return {"loss": float(self.weights.to(batch.targets.device)[batch.targets].sum())}
+        weights = self.weights.to(batch.targets.device)
+        total = total_of(batch, lambda y, rows: (weights[y] if rows is None else weights[y] * rows).sum())
+        return {"loss": float(total)}
 
     def loss(self, network: nn.Module, batch: Batch, at: At) -> Loss:
         """Summed cross-entropy in nats, or the summed squared error of the probabilities."""
-        assert batch.targets is not None
         logits, smoothing = _exact(network(*batch.inputs)), self.config.label_smoothing
         if self.config.loss == "mse":
-            return (Term("loss", probability_error_sum(logits, batch.targets)),)
+            return (Term("loss", total_of(batch, lambda y, rows: probability_error_sum(logits, y, rows))),)
         weights = None if self.weights is None else self.weights.to(logits.device)
         entropy = binary_cross_entropy_sum if logits.shape[-1] == 1 else cross_entropy_sum
-        return (Term("loss", entropy(logits, batch.targets, weights, smoothing)),)
+        return (Term("loss", total_of(batch, lambda y, rows: entropy(logits, y, weights, smoothing, rows))),)
 
     def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The probabilities (B K) and, where known, the targets."""

@@ -15,7 +15,7 @@ from chainrule.data.schema import NumberTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.losses import squared_error_sum
 from chainrule.functional.metrics import Scorer, regression_scorer, regression_scores
-from chainrule.tasks.task import At, Loss, Rows, Term
+from chainrule.tasks.task import At, Loss, Rows, Term, total_of
 
 MONITORS: dict[str, Literal["min", "max"]] = {"rmse": "min", "mae": "min", "r2": "max"}
 
@@ -52,8 +52,9 @@ class Regress:
 
     def loss(self, network: nn.Module, batch: Batch, at: At) -> Loss:
         """Summed squared error in standard units."""
-        assert batch.targets is not None
-        return (Term("loss", squared_error_sum(network(*batch.inputs), self.learned_targets(batch.targets))),)
+        outputs = network(*batch.inputs)
+        error = total_of(batch, lambda y, rows: squared_error_sum(outputs, self.learned_targets(y), rows))
+        return (Term("loss", error),)
 
     def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Predictions and, where known, targets, in original units."""

@@ -77,6 +77,15 @@ class Task(Protocol):
         """The answers, one per row and column name."""
 
 
+def total_of(batch: Batch, loss: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
+    """A batch's sum ``loss(targets, weights of the rows)``; of blended rows share x own + (1 - share) x partner's."""
+    assert batch.targets is not None
+    if batch.mixed is None:
+        return loss(batch.targets, None)
+    share = batch.mixed.share
+    return loss(batch.targets, share) + loss(batch.mixed.targets, 1 - share)
+
+
 def resampled(rows: Rows, chosen: NDArray[np.int64]) -> Rows:
     """The rows of a bootstrap draw."""
     return {name: values[chosen] for name, values in rows.items()}

@@ -9,6 +9,22 @@ from chainrule.data.samples import Samples
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.arithmetic import Arithmetic, is_out_of_memory
 
+VALUES = 2**24  # of inputs that go through the network at once; what it computes from them is tens of times as much
+
+
+def rows_at_once(samples: Samples, most: int) -> int:
+    """How many rows may go through the network together: fewer where a row is a large image, a clip or a long sound.
+
+    Example:
+        >>> from chainrule.data.samples import TensorSamples
+        >>> rows_at_once(TensorSamples((torch.zeros(2, 3, 1024, 1024),), None, ("a", "b")), 256)
+        5
+    """
+    if not len(samples):
+        return most
+    values = sum(x.numel() for x in samples.batch(torch.zeros(1, dtype=torch.int64)).inputs)
+    return max(1, min(most, VALUES // max(1, values)))
+
 
 def measure(task: Task, network: nn.Module, samples: Samples, batch_size: int, arithmetic: Arithmetic) -> Rows:
     """The task's measured rows for all samples, in order, in evaluation mode.
@@ -18,7 +34,7 @@ def measure(task: Task, network: nn.Module, samples: Samples, batch_size: int, a
     was_training = network.training
     network.eval()
     pieces: list[dict[str, Tensor]] = []
-    start = 0
+    start, batch_size = 0, rows_at_once(samples, batch_size)
     try:
         with torch.inference_mode(), arithmetic.autocast():
             while start < len(samples):

@@ -8,7 +8,7 @@ tests/parity/test_fused_optimizer.py. ``torch.optim`` is not used because its fi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from chainrule.errors import InputError, nearest
 from chainrule.functional.schedules import SCHEDULES
+from chainrule.train.stages import stages
 
 NAMES = ("sgd", "momentum", "rmsprop", "adam", "adamw")
 FLAT_LIMIT = 1_000_000  # parameters; below it one flat buffer saves more calls than its extra pass costs
@@ -32,6 +33,7 @@ class OptimizerConfig:
     beta1: float = 0.9
     beta2: float = 0.999  # rmsprop: its smoothing constant
     eps: float = 1e-8
+    layer_decay: float = 1.0  # factor on the rate for each stage further from the head; see train/stages.py
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -40,6 +42,8 @@ class OptimizerConfig:
             raise InputError(f"optimizer.learning_rate must be a number above 0, got {self.learning_rate}")
         if self.weight_decay < 0:
             raise InputError(f"optimizer.weight_decay must not be negative, got {self.weight_decay}")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"optimizer.layer_decay must be above 0 and at most 1, got {self.layer_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,7 @@ class Group:
     moments: dict[str, list[Tensor]]
     steps: list[Tensor]
     weight_decay: float
+    rate: float  # factor on the learning rate
     flat: bool
 
 
@@ -84,13 +89,10 @@ class Optimizer:
         self.trained = [p for p in network.parameters() if p.requires_grad]
         size = sum(p.numel() for p in self.trained)
         flat = 0 < size <= FLAT_LIMIT and all(p.ndim <= 2 for p in self.trained)
-        decayed = [p for p in self.trained if p.ndim >= 2] if config.weight_decay else []
-        chosen = {id(p) for p in decayed}
-        rest = [p for p in self.trained if id(p) not in chosen]
         self.groups = [
-            _group(members, decay, flat, config)
-            for members, decay in ((decayed, config.weight_decay), (rest, 0.0))
-            if members
+            _group(members, decay, config.layer_decay**distance, flat, config)
+            for distance, stage in enumerate(_by_distance(network, self.trained, config))
+            for members, decay in _by_decay(stage, config.weight_decay)
         ]
 
     def zero_grad(self) -> None:
@@ -120,7 +122,7 @@ class Optimizer:
         rule = _RULES[self.config.name]
         with torch.no_grad():
             for group in self.groups:
-                rule(group, learning_rate, self.config, found_inf)
+                rule(group, learning_rate * group.rate, self.config, found_inf)
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts by name."""
@@ -138,13 +140,26 @@ class Optimizer:
             tensor.copy_(tensors[name])
 
 
-def _group(members: list[nn.Parameter], decay: float, flat: bool, config: OptimizerConfig) -> Group:
+def _by_distance(network: nn.Module, trained: list[nn.Parameter], config: OptimizerConfig) -> list[list[nn.Parameter]]:
+    """What shares a rate, the head first; everything where all rates are equal."""
+    return [trained] if config.layer_decay == 1 else stages(network)[::-1]
+
+
+def _by_decay(members: list[nn.Parameter], decay: float) -> Iterator[tuple[list[nn.Parameter], float]]:
+    """Matrices and kernels with the decay, the rest without; parts that have no member are left out."""
+    parts = ([p for p in members if decay and p.ndim >= 2], [p for p in members if not decay or p.ndim < 2])
+    for part, own in zip(parts, (decay, 0.0), strict=True):
+        if part:
+            yield part, own
+
+
+def _group(members: list[nn.Parameter], decay: float, rate: float, flat: bool, config: OptimizerConfig) -> Group:
     parameters, gradients = _flatten(members) if flat else (list[Tensor](members), list[Tensor]())
     names = {"sgd": (), "momentum": ("momentum",), "rmsprop": ("square",)}.get(config.name, ("first", "second"))
     moments = {name: [torch.zeros_like(p, requires_grad=False) for p in parameters] for name in names}
     counted = config.name in ("adam", "adamw")
     steps = [torch.zeros((), dtype=torch.float32, device=p.device) for p in parameters] if counted else []
-    return Group(parameters, gradients, moments, steps, decay, flat)
+    return Group(parameters, gradients, moments, steps, decay, rate, flat)
 
 
 def _flatten(members: Sequence[nn.Parameter]) -> tuple[list[Tensor], list[Tensor]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,6 @@ from chainrule.data.image.arrays import (
     array_pairs,
     idx_images,
     image_axes,
-    npz_shapes,
     read_arrays,
     read_idx_images,
     read_npz,
@@ -29,10 +28,14 @@ from chainrule.data.image.augment import AugmentConfig
 from chainrule.data.image.augment import augment as augment_images
 from chainrule.data.image.decode import DARK, FEW, WORKING_PX, Pixels, resize, to_channels
 from chainrule.data.image.files import decoded_records
-from chainrule.data.image.records import ImageRecords, ImageStore
+from chainrule.data.image.npz import npz_shapes
+from chainrule.data.image.records import ArrayImages, ChosenRows, ImageRecords, ImageStore
 from chainrule.data.kind import Finding, Shown
+from chainrule.data.labels import encode_targets, label_findings, target_of_labels
+from chainrule.data.levels import chosen_levels, levels_note
 from chainrule.data.media import (
     IMAGES,
+    FilesBelow,
     MediaFiles,
     PathTable,
     folder_files,
@@ -42,10 +45,11 @@ from chainrule.data.media import (
     refuse_columns,
     table_files,
 )
-from chainrule.data.samples import Batch, TensorSamples
-from chainrule.data.schema import NumberTarget, Target, class_names, from_json, infer_target
+from chainrule.data.memory import Memory
+from chainrule.data.samples import Batch, Samples
+from chainrule.data.schema import Target, from_json
 from chainrule.data.sources import Source, open_source, suffix
-from chainrule.data.threads import in_threads
+from chainrule.data.store import Rows, as_rows, collect, stack, stack_blocks, stacked_samples
 from chainrule.errors import InputError
 
 NAME = "image"
@@ -56,6 +60,7 @@ SMALL_PX = 64  # images of one size up to this are taken as they are
 SMALLEST_PX, LARGEST_PX = 8, 4096  # what data.image_size may ask for
 DEFAULT_PX = 128  # the longer side that larger images are brought to
 STATISTICS_IMAGES = 2_000
+SMALL_MAP_BYTES = 512 << 20  # arrays mapped from disk stay there from this size on
 
 Reader = Callable[[DataConfig], dict[str, ImageRecords]]
 
@@ -131,7 +136,9 @@ def _value_reader(value: Any) -> tuple[str, Reader] | None:
     if not pairs:
         return None
     shape = np.shape(arrays[next(iter(pairs.values()))[0]])
-    return f"arrays of images, shape {tuple(shape)}", _plain(lambda: read_arrays(arrays, "the arrays given", pairs))
+    return f"arrays of images, shape {tuple(shape)}", _plain(
+        lambda memory: read_arrays(arrays, "the arrays given", memory, pairs)
+    )
 
 
 def _named_arrays(value: Any) -> dict[str, Any]:
@@ -146,7 +153,9 @@ def _named_arrays(value: Any) -> dict[str, Any]:
 def _folder_reader(path: Path) -> tuple[str, Reader] | None:
     idx = idx_images(path)
     if idx:
-        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
+        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(
+            lambda memory: read_idx_images(path, memory)
+        )
     table = path_table(path, IMAGES)
     if table is not None:
         return _table_reader(table)
@@ -163,12 +172,22 @@ def _file_reader(path: Path) -> tuple[str, Reader] | None:
         if not pairs:
             return None
         held = ", ".join(f"{key} {shapes[key]}" for key, _ in pairs.values())
-        return f"npz with images: {held}", _plain(lambda: read_npz(path))
+        return f"npz with images: {held}", _plain(lambda memory: read_npz(path, memory))
     idx = idx_images(path)
     if idx:
-        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(lambda: read_idx_images(path))
+        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(
+            lambda memory: read_idx_images(path, memory)
+        )
     table = path_table(path, IMAGES)
     return None if table is None else _table_reader(table)
+
+
+def _idx_reader(path: Path) -> tuple[str, Reader] | None:
+    files = idx_images(path)
+    if not files:
+        return None
+    reason = f"idx images: {', '.join(file.name for file in files.values())}"
+    return reason, _plain(lambda memory: read_idx_images(path, memory))
 
 
 def _table_reader(found: PathTable) -> tuple[str, Reader]:
@@ -178,14 +197,14 @@ def _table_reader(found: PathTable) -> tuple[str, Reader]:
     return f"table of {len(found.table):,} rows whose column {found.paths!r} holds paths of images", read_with
 
 
-def _plain(read_all: Callable[[], dict[str, ImageRecords]]) -> Reader:
+def _plain(read_all: Callable[[Memory], dict[str, ImageRecords]]) -> Reader:
     """A reader of arrays, which have neither columns nor file names."""
 
     def read_with(options: DataConfig) -> dict[str, ImageRecords]:
         if options.group:
             raise InputError("--group is a pattern over file names, but these images are arrays; leave it out")
         refuse_columns(options, IMAGES)
-        return read_all()
+        return read_all(Memory(options.memory_mb << 20))
 
     return read_with
 
@@ -204,7 +223,8 @@ def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
         InputError: nothing found, or a file that cannot be read.
     """
     options = DataConfig(image_size=max(schema.size_px), max_bad_share=0)
-    stores = [store for one in inputs for store in _input_stores(one, schema, options)]
+    memory = Memory()
+    stores = [store for one in inputs for store in _input_stores(one, schema, options, memory)]
     if not stores:
         raise InputError("no images to predict; give files, folders or arrays")
     if len(stores) == 1:
@@ -212,28 +232,29 @@ def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
     return ImageRecords(
         ImageStore(
             ids=tuple(name for store in stores for name in store.ids),
-            pixels=[image for store in stores for image in store.pixels],
+            pixels=collect((image for store in stores for image in ImageRecords(store).images), memory),
+            memory=memory,
             labels=None,
             notes=tuple(dict.fromkeys(note for store in stores for note in store.notes)),
         )
     )
 
 
-def _input_stores(one: Any, schema: ImageSchema, options: DataConfig) -> list[ImageStore]:
+def _input_stores(one: Any, schema: ImageSchema, options: DataConfig, memory: Memory) -> list[ImageStore]:
     if not isinstance(one, (str, Path)):
-        return [_array_store(np.asarray(one), schema)]
+        return [_array_store(np.asarray(one), schema, memory)]
     path = Path(one).expanduser()
     if path.is_file() and IMAGES.holds(path):
-        return [decoded_records(MediaFiles(paths={str(one): path}), options).store]
+        return [decoded_records(MediaFiles(paths={str(one): path}), options, memory).store]
     source = open_source(one)
     if source.path is not None and source.path.is_dir() and not idx_images(source.path):
         root = source.path
-        files = MediaFiles(paths={name: root / name for name in list_files(root, IMAGES).files})
-        return [decoded_records(files, options).store]
+        files = MediaFiles(paths=FilesBelow(root, list_files(root, IMAGES).files))
+        return [decoded_records(files, options, memory).store]
     return [replace(records.store, labels=None) for records in read(source, options).values()]
 
 
-def _array_store(array: NDArray[Any], schema: ImageSchema) -> ImageStore:
+def _array_store(array: NDArray[Any], schema: ImageSchema, memory: Memory) -> ImageStore:
     """One image (H W, H W C) or many, scaled as the train split was."""
     single = not image_axes(array.shape) or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
     images = array[None] if single else array
@@ -245,7 +266,7 @@ def _array_store(array: NDArray[Any], schema: ImageSchema) -> ImageStore:
                 f"give it the same levels"
             )
         white = schema.white
-    return records_of(images, None, white).store
+    return records_of(images, None, white, memory).store
 
 
 def findings(records: ImageRecords) -> list[Finding]:
@@ -265,15 +286,7 @@ def findings(records: ImageRecords) -> list[Finding]:
     if store.group_reason and store.groups is not None:
         count = len(set(store.groups.tolist()))
         found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
-    return found + _label_findings(records) + _blank_findings(records)
-
-
-def _label_findings(records: ImageRecords) -> list[Finding]:
-    labels = records.labels
-    if labels is None or (labels.dtype.kind in "iuf" and not _are_class_numbers(labels)):
-        return []
-    lone = [name for name, count in Counter(class_names(labels).tolist()).items() if count == 1]
-    return [Finding("warning", f"{len(lone)} classes with a single image", tuple(lone[:FEW]))] if lone else []
+    return found + label_findings(records.labels, "image") + _blank_findings(records)
 
 
 def _blank_findings(records: ImageRecords) -> list[Finding]:
@@ -288,53 +301,30 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
     Raises:
         InputError: no labels, one class only, labels the task cannot be done on, or an absurd size.
     """
-    target, reason = _target(train, options.task)
+    target, reason = target_of_labels(
+        train.labels, train.store.label_name, options.task, train.ids[0], "images", _accepted(),
+        train.store.label_pattern,
+    )  # fmt: skip
     if options.image_size and not SMALLEST_PX <= options.image_size <= LARGEST_PX:
         raise InputError(
             f"data.image_size is {options.image_size}; expected {SMALLEST_PX} to {LARGEST_PX} pixels, or 0"
         )
-    size_px, size_reason = find_size([image.shape[:2] for image in train.images], options.image_size)
-    channels = max(image.shape[2] for image in train.images)
-    mean, std = _statistics(train.images, channels)
-    colour = "grey, no image has colour" if channels == 1 else "RGB"
+    size_px, size_reason = find_size(train.shapes, options.image_size)
+    channels = options.channels or int(train.shapes[:, 2].max())
+    mean, std = chosen_levels(options, channels) or _statistics(train.images, channels)
     return ImageSchema(
         target=target, size_px=size_px, channels=channels, mean=mean, std=std, white=train.store.white,
-        notes=(reason, size_reason, colour),
+        notes=(reason, size_reason, levels_note(options, channels)),
     )  # fmt: skip
 
 
-def _target(train: ImageRecords, task: str) -> tuple[Target, str]:
-    labels = train.labels
-    if labels is None:
-        raise InputError(f"the images, the first {train.ids[0]!r}, have no labels or class folders; {_accepted()}")
-    names = class_names(labels)
-    if len(set(names.tolist())) == 1:
-        raise InputError(
-            f"all {len(train)} images to learn from are of one class, {str(names[0])!r}; at least two are needed: one "
-            f"folder, or one value of the label, per class"
-        )
-    return infer_target(labels, train.store.label_name, task or ("classify" if _are_class_numbers(labels) else ""))
-
-
-def _are_class_numbers(labels: NDArray[Any]) -> bool:
-    """Whether whole numbers count classes: 0 (or 1) to K without a gap, five images of each on average."""
-    if labels.dtype.kind not in "iu":
-        return False
-    distinct = np.unique(labels)
-    return (
-        distinct[0] in (0, 1)
-        and int(distinct[-1] - distinct[0]) == len(distinct) - 1
-        and len(labels) >= 5 * len(distinct)
-    )
-
-
-def find_size(shapes: Sequence[tuple[int, ...]], longer_px: int) -> tuple[tuple[int, int], str]:
+def find_size(shapes: Sequence[tuple[int, ...]] | NDArray[np.int64], longer_px: int) -> tuple[tuple[int, int], str]:
     """(H, W) that all images are brought to, and why.
 
     Equal small ones stay; others keep their shape where all have the same one, otherwise become square. The longer side
     is ``longer_px`` if given, else the usual one up to 128; sides that are not given are multiples of 8.
     """
-    sizes = np.array([shape[:2] for shape in shapes], dtype=np.float64)
+    sizes = np.asarray(shapes, dtype=np.float64)[:, :2]
     H, W = (int(side) for side in np.median(sizes, axis=0))
     equal = bool((sizes == sizes[0]).all())
     if not longer_px and equal and max(H, W) <= SMALL_PX:
@@ -358,8 +348,9 @@ def _statistics(images: Sequence[Pixels], channels: int) -> tuple[tuple[float, .
     step = max(1, len(images) // STATISTICS_IMAGES)
     histogram = np.zeros((channels, 256))
     for image in images[::step]:
+        seen = to_channels(image, 1) if channels == 1 else image
         for channel in range(channels):
-            plane = image[..., channel if image.shape[2] == channels else 0]
+            plane = seen[..., channel if seen.shape[2] == channels else 0]
             histogram[channel] += np.bincount(plane.ravel(), minlength=256)
     share = histogram / histogram.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255
@@ -378,44 +369,34 @@ def load_schema(data: Mapping[str, Any]) -> ImageSchema:
     return from_json(ImageSchema, data)
 
 
-def encode(records: ImageRecords, schema: ImageSchema) -> TensorSamples:
+def encode(records: ImageRecords, schema: ImageSchema) -> Samples:
     """uint8 images (N, C, H, W), squeezed to the schema's size, and class indices or numbers.
 
     Raises:
-        InputError: a label the schema does not know.
+        InputError: a label the schema does not know, or no room for images that do not fit into memory.
     """
-    targets = None if records.labels is None or schema.target is None else _targets(records, schema.target)
-    return TensorSamples((_pixels(records, schema),), targets, records.ids)
+    targets = encode_targets(records.labels, schema.target)
+    return stacked_samples((_pixels(records, schema),), targets, records.ids)
 
 
-def _pixels(records: ImageRecords, schema: ImageSchema) -> Tensor:
-    shape = (*schema.size_px, schema.channels)
-    whole = records.store.pixels
-    if isinstance(whole, np.ndarray) and whole.shape[1:] == shape:
-        return torch.from_numpy(whole[records.rows]).permute(0, 3, 1, 2).contiguous()
-    encoded = np.empty((len(records), schema.channels, *schema.size_px), dtype=np.uint8)
-    images = records.images
+def _pixels(records: ImageRecords, schema: ImageSchema) -> Tensor | Rows:
+    memory, whole, images = records.store.memory, records.store.pixels, records.images
+    shape = (schema.channels, *schema.size_px)
+    if isinstance(whole, ArrayImages) and whole.shape == (*schema.size_px, schema.channels):
+        chosen = ChosenRows(whole, records.rows)
+        size = len(records) * math.prod(shape)
+        if (whole.stays and size > SMALL_MAP_BYTES) or not memory.has_room(size):
+            return chosen
 
-    def fill(place: int) -> None:
-        encoded[place] = to_channels(resize(images[place], schema.size_px), schema.channels).transpose(2, 0, 1)
+        def copy(start: int, stop: int) -> NDArray[np.uint8]:
+            return chosen.rows(np.arange(start, stop)).numpy()
 
-    in_threads(fill, range(len(images)))
-    return torch.from_numpy(encoded)
+        return as_rows(stack_blocks(len(records), shape, np.uint8, copy, memory))
 
+    def make(place: int) -> NDArray[np.uint8]:
+        return to_channels(resize(images[place], schema.size_px), schema.channels).transpose(2, 0, 1)
 
-def _targets(records: ImageRecords, target: Target) -> Tensor:
-    assert records.labels is not None
-    if isinstance(target, NumberTarget):
-        return torch.from_numpy(records.labels.astype(np.float32))
-    names = class_names(records.labels)
-    index = {name: place for place, name in enumerate(target.classes)}
-    unknown = sorted({str(name) for name in names} - set(index))
-    if unknown:
-        raise InputError(
-            f"unknown class {', '.join(map(repr, unknown[:FEW]))} in {target.name!r}; known classes: "
-            f"{', '.join(map(repr, target.classes[:50]))}"
-        )
-    return torch.tensor([index[name] for name in names.tolist()], dtype=torch.int64)
+    return stack(len(records), shape, np.uint8, make, memory)
 
 
 def sizes(schema: ImageSchema, takes: str) -> dict[str, Any]:
@@ -468,8 +449,8 @@ def aligned(records: ImageRecords, schema: ImageSchema) -> ImageRecords:
 
 
 def target_of(records: ImageRecords) -> str:
-    """ "": nothing else is read by a target's name."""
-    return ""
+    """The pattern that found labels in the names; "" where folders, a table or arrays have them."""
+    return records.store.label_pattern
 
 
 def columns(records: ImageRecords, schema: ImageSchema) -> dict[str, NDArray[Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data.image.decode import Pixels
-from chainrule.data.image.idx import idx_shape, partner, read_idx, split_of
-from chainrule.data.image.records import ImageRecords, ImageStore
+from chainrule.data.image.idx import idx_rows, idx_shape, partner, read_idx, split_of
+from chainrule.data.image.npz import npz_rows, npz_shapes
+from chainrule.data.image.records import ArrayImages, ImageRecords, ImageStore, channels_last
+from chainrule.data.memory import Memory
 from chainrule.data.sources import SPLIT_WORDS
+from chainrule.data.store import ARRAYS_SHARE, FileRows, blocks, in_file, stack_blocks
 from chainrule.errors import InputError
 
 Shape = tuple[int, ...]
@@ -34,23 +38,6 @@ def image_axes(shape: Shape) -> str:
     if len(shape) == 4 and shape[1] in (1, 3, 4) and min(shape[2:]) >= SMALLEST_SIDE:
         return "NCHW"
     return ""
-
-
-def npz_shapes(path: Path) -> dict[str, Shape]:
-    """The shape of every array of an npz file, from the headers alone; nothing where it is none."""
-    shapes = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as member:
-                    version = np.lib.format.read_magic(member)
-                    read = np.lib.format.read_array_header_1_0
-                    if version != (1, 0):
-                        read = np.lib.format.read_array_header_2_0
-                    shapes[name.removesuffix(".npy")] = read(member)[0]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        return {}
-    return shapes
 
 
 def array_pairs(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
@@ -82,25 +69,30 @@ def _role(key: str) -> tuple[str, str]:
     return ("images" if any(word in IMAGE_WORDS for word in words) else ""), split
 
 
-def read_npz(path: Path) -> dict[str, ImageRecords]:
-    """The records of an npz file's images.
+def read_npz(path: Path, memory: Memory) -> dict[str, ImageRecords]:
+    """The records of an npz file's images; large ones stay in the file.
 
     Raises:
-        InputError: broken, or holds Python objects.
+        InputError: broken, holds Python objects, or the disk has no room for what is compressed.
     """
     try:
         with np.load(path, allow_pickle=False) as content:
-            pairs = array_pairs(npz_shapes(path))
+            shapes = npz_shapes(path)
+            pairs = array_pairs(shapes)
+            images = {key for key, _ in pairs.values()}
             wanted = {key for pair in pairs.values() for key in pair if key}
-            return read_arrays({key: content[key] for key in wanted}, str(path), pairs)
-    except InputError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = {}
+            for key in sorted(wanted):
+                fits = key not in images or memory.takes(math.prod(shapes[key]), ARRAYS_SHARE)
+                rows = None if fits else npz_rows(path, key)
+                arrays[key] = content[key] if rows is None else rows
+            return read_arrays(arrays, str(path), memory, pairs)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}); save plain arrays with numpy.savez") from None
 
 
 def read_arrays(
-    arrays: Arrays, where: str, pairs: Mapping[str, tuple[str, str]] | None = None
+    arrays: Arrays, where: str, memory: Memory, pairs: Mapping[str, tuple[str, str]] | None = None
 ) -> dict[str, ImageRecords]:
     """The records of named arrays, all splits scaled alike.
 
@@ -108,7 +100,7 @@ def read_arrays(
         InputError: unequal lengths, pixel levels that nothing explains, labels of another shape.
     """
     found = array_pairs({key: np.shape(value) for key, value in arrays.items()}) if pairs is None else pairs
-    images = {split: np.asarray(arrays[key]) for split, (key, _) in found.items()}
+    images = {split: _array(arrays[key]) for split, (key, _) in found.items()}
     white = white_level(images.values(), where)
     records = {}
     for split, (key, label_key) in found.items():
@@ -118,19 +110,49 @@ def read_arrays(
                 f"{where} has {len(images[split]):,} images in {key!r} and {len(labels):,} labels in {label_key!r}; "
                 f"there must be one label per image"
             )
-        records[split] = records_of(images[split], labels, white)
+        records[split] = records_of(images[split], labels, white, memory)
     return records
 
 
-def records_of(images: NDArray[Any], labels: NDArray[Any] | None, white: float) -> ImageRecords:
+def _array(value: Any) -> NDArray[Any] | FileRows:
+    return value if isinstance(value, FileRows) else np.asarray(value)
+
+
+def records_of(
+    images: NDArray[Any] | FileRows, labels: NDArray[Any] | None, white: float, memory: Memory
+) -> ImageRecords:
     """Records over one array of images whose level ``white`` means 255 (0: they are 8-bit already)."""
-    pixels = _eight_bits(_channels_last(images), white)
+    pixels = _pixels(images, white, memory)
     notes = (f"pixel levels 0..{white:g} were scaled to 0..255",) if white not in (0, 255) else ()
     ids = tuple(f"image {i}" for i in range(len(pixels)))
-    return ImageRecords(ImageStore(ids=ids, pixels=pixels, labels=labels, white=white, notes=notes))
+    store = ImageStore(ids=ids, pixels=pixels, labels=labels, white=white, notes=notes, memory=memory)
+    return ImageRecords(store)
 
 
-def white_level(arrays: Collection[NDArray[Any]], where: str) -> float:
+def _pixels(images: NDArray[Any] | FileRows, white: float, memory: Memory) -> ArrayImages:
+    """The images in 8 bits, grey or RGB; without a copy where they are so already."""
+    axes = image_axes(images.shape)
+    if not axes:
+        raise InputError(f"an array of shape {images.shape} is not images; expected N H W, N H W C or N C H W")
+    source = images if isinstance(images, FileRows) else in_file(images)
+    stays = isinstance(source, FileRows) and source is not images
+    sides = dict(zip(axes, images.shape, strict=True))
+    channels = sides.get("C", 1)
+    if images.dtype != np.uint8 or channels == 4:
+        channels, given, order = min(channels, 3), source, axes
+        shape = (sides["H"], sides["W"], channels)
+
+        def make(start: int, stop: int) -> NDArray[np.uint8]:
+            return _eight_bits(channels_last(given[start:stop], order), white)
+
+        source = stack_blocks(len(images), shape, np.uint8, make, memory, ARRAYS_SHARE)
+        axes, stays = "NHWC", False
+    if channels == 3 and all(_colourless(channels_last(block, axes)) for block in blocks(source)):
+        channels = 1
+    return ArrayImages(source, axes, channels, stays=stays)
+
+
+def white_level(arrays: Collection[NDArray[Any] | FileRows], where: str) -> float:
     """The level that means white, one for all arrays: 0 for 8-bit ones (no scaling), 1, 255 or 65535.
 
     Raises:
@@ -138,13 +160,14 @@ def white_level(arrays: Collection[NDArray[Any]], where: str) -> float:
     """
     low, high, whole = 0.0, 0.0, True
     for array in arrays:
-        if array.dtype in (np.uint8, np.bool_) or not array.size:
+        if array.dtype in (np.uint8, np.bool_) or not len(array):
             continue
         if array.dtype.kind not in "iuf":
             raise InputError(f"{where} has images of type {array.dtype}; expected numbers")
         whole = whole and array.dtype.kind in "iu"
         _check_finite(array, where)
-        low, high = min(low, float(array.min())), max(high, float(array.max()))
+        for block in blocks(array):
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
     if all(array.dtype in (np.uint8, np.bool_) for array in arrays):
         return 0.0
     known = [level for level in ((255, 65535) if whole else (1, 255)) if high <= level]
@@ -156,10 +179,10 @@ def white_level(arrays: Collection[NDArray[Any]], where: str) -> float:
     return float(known[0])
 
 
-def _check_finite(array: NDArray[Any], where: str) -> None:
+def _check_finite(array: NDArray[Any] | FileRows, where: str) -> None:
     if array.dtype.kind != "f":
         return
-    bad = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    bad = np.concatenate([~np.isfinite(block.reshape(len(block), -1)).all(axis=1) for block in blocks(array)])
     if bad.any():
         first = ", ".join(map(str, np.flatnonzero(bad)[:5]))
         raise InputError(
@@ -167,16 +190,7 @@ def _check_finite(array: NDArray[Any], where: str) -> None:
         )
 
 
-def _channels_last(images: NDArray[Any]) -> NDArray[Any]:
-    axes = image_axes(images.shape)
-    if not axes:
-        raise InputError(f"an array of shape {images.shape} is not images; expected N H W, N H W C or N C H W")
-    if axes == "NHW":
-        return images[..., None]
-    return images if axes == "NHWC" else images.transpose(0, 2, 3, 1)
-
-
-def _eight_bits(images: NDArray[Any], white: float) -> Pixels:
+def _eight_bits(images: NDArray[Any], white: float) -> NDArray[np.uint8]:
     if images.dtype == np.bool_:
         images = images.astype(np.uint8) * 255
     elif images.dtype != np.uint8:
@@ -184,9 +198,7 @@ def _eight_bits(images: NDArray[Any], white: float) -> Pixels:
     if images.shape[3] == 4:
         alpha = images[..., 3:].astype(np.float32) / 255
         images = np.rint(images[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    if images.shape[3] == 3 and _colourless(images[:100]) and _colourless(images):
-        images = images[..., :1]
-    return np.ascontiguousarray(images)
+    return images
 
 
 def _colourless(images: NDArray[Any]) -> bool:
@@ -222,7 +234,7 @@ def idx_images(path: Path) -> dict[str, Path]:
     return {split_of(file) or "all": file for file in sorted(found, key=lambda file: split_of(file) == "test")}
 
 
-def read_idx_images(path: Path) -> dict[str, ImageRecords]:
+def read_idx_images(path: Path, memory: Memory) -> dict[str, ImageRecords]:
     """The records of an idx images file and its labels, found by name beside it.
 
     Raises:
@@ -231,11 +243,11 @@ def read_idx_images(path: Path) -> dict[str, ImageRecords]:
     records = {}
     for split, images in idx_images(path).items():
         labels = partner(images)
-        arrays = {"images": read_idx(images)}
+        arrays: dict[str, NDArray[Any] | FileRows] = {"images": idx_rows(images, memory)}
         if labels is not None:
             arrays["labels"] = read_idx(labels)
         pair = {"all": ("images", "labels" if labels is not None else "")}
-        records[split] = read_arrays(arrays, str(images), pair)["all"]
+        records[split] = read_arrays(arrays, str(images), memory, pair)["all"]
     return records
 
 

@@ -1,61 +1,106 @@
-"""Random changes of a batch of images that leave their class alone: mirrored, moved, covered, brighter, stronger.
+"""Random changes of a batch of images that leave their class alone, or blend it with another one's by known shares.
 
-All are drawn for the whole batch before it is split, from one generator, and made for all images at once.
+All are drawn for the whole batch before it is split, from one generator, and made for all images at once. What only
+moves pixels is made by gathering them; turning, resizing, slanting, colours and blur by Kornia (``warp``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from chainrule.data.image.warp import blur, saturate, to_uint8, turn_hue, warp
+from chainrule.data.mixing import check_alphas, mix
 from chainrule.data.samples import Batch
 from chainrule.errors import InputError
+
+FLIPS = ("auto", "yes", "no", "both")
+MOST = {  # the largest value of each amount
+    "shift": 0.5, "rotate": 180, "scale": 1, "shear": 45, "erase": 1, "brightness": 1, "contrast": 1, "saturation": 1,
+    "hue": 0.5, "blur": 10,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
     """What may happen to a training image; the defaults suit small photographs."""
 
-    flip: Literal["auto", "yes", "no"] = "auto"  # mirror left and right every second time; auto: colour images only
+    flip: Literal["auto", "yes", "no", "both"] = "auto"
+    # ^ mirror left and right every second time; auto: colour images only; both: also upside down, where there is no up
     shift: float = 0.125  # move by up to this share of each side, the edge mirrored into what opens
+    rotate: float = 0.0  # turn by up to so many degrees either way
+    scale: float = 0.0  # show things up to 1 + this times larger or smaller
+    shear: float = 0.0  # lean upright lines by up to so many degrees either way
     erase: float = 0.0  # cover a square of this share of the shorter side by the image's mean colour
     brightness: float = 0.0  # add up to this share of the full range, either way
     contrast: float = 0.0  # spread about the mean by 1 plus or minus up to this
+    saturation: float = 0.0  # colours stronger or weaker by 1 plus or minus up to this
+    hue: float = 0.0  # colours moved by up to this share of the colour circle either way
+    blur: float = 0.0  # Gaussian blur with a standard deviation of up to so many pixels
+    mixup: float = 0.0  # alpha of the shares by which images and their targets are blended; 0: not
+    cutmix: float = 0.0  # alpha of the shares by which a rectangle of another image is put in; 0: not
 
     def __post_init__(self) -> None:
-        if self.flip not in ("auto", "yes", "no"):
-            raise InputError(f"augment.flip must be auto, yes or no, got {self.flip!r}")
-        for name, most in (("shift", 0.5), ("erase", 1.0), ("brightness", 1.0), ("contrast", 1.0)):
+        if self.flip not in FLIPS:
+            raise InputError(f"augment.flip must be auto, yes, no or both, got {self.flip!r}")
+        for name, most in MOST.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"augment.{name} must be from 0 to {most:g}, got {getattr(self, name)}")
+        check_alphas(mixup=self.mixup, cutmix=self.cutmix)
+
+    def mirrored(self, batch: Batch) -> Batch | None:
+        """The batch mirrored left and right, or None where these settings never mirror."""
+        image = batch.inputs[0]
+        return replace(batch, inputs=(image.flip(-1), *batch.inputs[1:])) if self.mirrors(image) else None
+
+    def mirrors(self, image: Tensor) -> bool:
+        """Whether images such as these (B, C, H, W) are mirrored."""
+        return self.flip in ("yes", "both") or (self.flip == "auto" and image.shape[1] == 3)
 
 
 def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> Batch:
-    """The batch with its uint8 images (B, C, H, W) changed on their device, by draws from ``generator`` only."""
+    """The batch with its uint8 images (B, C, H, W) changed on their device, by draws from ``generator`` only.
+
+    Raises:
+        InputError: colours are to change in images without colour, or Kornia is needed and not installed.
+    """
     image = batch.inputs[0]
     draws = torch.rand((len(batch), 7), generator=generator, device=generator.device).to(image.device)
-    flip = config.flip == "yes" or (config.flip == "auto" and image.shape[1] == 3)
-    image = _move(image, draws[:, 0:2], draws[:, 2], config.shift, flip)
+    more = torch.rand((len(batch), 7), generator=generator, device=generator.device).to(image.device)
+    mirror = draws[:, 2] if config.mirrors(image) else None
+    image = _move(image, draws[:, 0:2], config.shift, mirror, more[:, 0] if config.flip == "both" else None)
+    if config.rotate or config.scale or config.shear:
+        either = 2 * more[:, 1:4] - 1
+        zoom = torch.exp(either[:, 1] * math.log1p(config.scale))
+        image = warp(image, config.rotate * either[:, 0], zoom, config.shear * either[:, 2])
     if config.erase:
         image = _erase(image, draws[:, 3:5], config.erase)
     if config.brightness or config.contrast:
         image = _relight(image, draws[:, 5], draws[:, 6], config)
-    return Batch((image, *batch.inputs[1:]), batch.targets, batch.ids, batch.mask)
+    if config.saturation or config.hue:
+        image = _recolour(image, 2 * more[:, 4] - 1, 2 * more[:, 5] - 1, config)
+    if config.blur:
+        image = blur(image, config.blur * more[:, 6], config.blur)
+    changed = replace(batch, inputs=(image, *batch.inputs[1:]))
+    return mix(changed, generator, mixup=config.mixup, cutmix=config.cutmix)
 
 
-def _move(image: Tensor, moves: Tensor, mirror: Tensor, shift: float, flip: bool) -> Tensor:
-    """Each image moved by whole pixels, its edge mirrored into what opens, every second one flipped."""
+def _move(image: Tensor, moves: Tensor, shift: float, mirror: Tensor | None, turn: Tensor | None) -> Tensor:
+    """Each image moved by whole pixels, its edge mirrored into what opens, every second one flipped in either axis."""
     B, C, H, W = image.shape
     most = (round(shift * H), round(shift * W))
-    if not any(most) and not flip:
+    if not any(most) and mirror is None and turn is None:
         return image
     rows = _moved_places(H, most[0], moves[:, 0])
     columns = _moved_places(W, most[1], moves[:, 1])
-    if flip:
+    if mirror is not None:
         columns = torch.where(mirror[:, None] < 0.5, columns.flip(1), columns)
+    if turn is not None:
+        rows = torch.where(turn[:, None] < 0.5, rows.flip(1), rows)
     places = (rows[:, :, None] * W + columns[:, None, :]).view(B, 1, H * W)
     return image.reshape(B, C, H * W).gather(2, places.expand(B, C, H * W)).view(B, C, H, W)
 
@@ -85,4 +130,12 @@ def _relight(image: Tensor, brighter: Tensor, stronger: Tensor, config: AugmentC
     lift = (255 * config.brightness * (2 * brighter - 1)).view(-1, 1, 1, 1)
     levels = image.float()
     mean = levels.mean((1, 2, 3), keepdim=True)
-    return ((levels - mean) * gain + (mean + lift)).round_().clamp_(0, 255).to(torch.uint8)
+    return to_uint8((levels - mean) * gain + (mean + lift))
+
+
+def _recolour(image: Tensor, stronger: Tensor, turned: Tensor, config: AugmentConfig) -> Tensor:
+    if image.shape[1] != 3:
+        raise InputError("augment.saturation and augment.hue change colours, but these images are grey; leave them out")
+    if config.saturation:
+        image = saturate(image, 1 + config.saturation * stronger)
+    return turn_hue(image, config.hue * turned) if config.hue else image

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from chainrule.data.threads import in_threads
+from chainrule.data.threads import stream_in_threads
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # no format that runs another program
 WORKING_PX = 256  # the longer side that decoded files are kept at where no larger size is asked for
+AHEAD_PIXELS = 2_000_000  # that each thread decodes before it hands them over
 FEW = 5
 DARK = "16-bit levels stay below an eighth of the range, so little of them is left in 8 bits; stretch them to 0..65535"
 
@@ -33,7 +34,7 @@ class Decoded:
     """A picture file's content; no pixels where it could not be read."""
 
     pixels: Pixels | None
-    digest: str  # sha256 of the file's bytes
+    digest: bytes  # sha256 of the file's bytes
     remarks: tuple[str, ...]  # what was unusual, or why there are no pixels
 
 
@@ -41,10 +42,14 @@ class Unreadable(Exception):
     """Why a picture file gives no pixels."""
 
 
-def decode_files(paths: Sequence[Path], *, max_pixels: int, longer_side_px: int) -> list[Decoded]:
-    """Each file once, in order, shrunk so that its longer side is at most this long; bad files carry their reason."""
+def decode_files(paths: Iterable[Path], *, max_pixels: int, longer_side_px: int) -> Generator[Decoded, None, None]:
+    """Each file once, in order, shrunk so that its longer side is at most this long; bad files carry their reason.
+
+    A few are decoded ahead of who asks. Close the iterator where it is not followed to its end.
+    """
+    stretch = max(1, AHEAD_PIXELS // longer_side_px**2)
     with _pillow_settings():
-        return in_threads(lambda path: _decode_file(path, max_pixels, longer_side_px), paths)
+        yield from stream_in_threads(lambda path: _decode_file(path, max_pixels, longer_side_px), paths, stretch)
 
 
 def resize(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
@@ -82,8 +87,8 @@ def _decode_file(path: Path, max_pixels: int, longer_side_px: int) -> Decoded:
     try:
         content = path.read_bytes()
     except OSError as error:
-        return Decoded(None, "", (f"cannot be opened ({error.strerror})",))
-    digest = sha256(content).hexdigest()
+        return Decoded(None, b"", (f"cannot be opened ({error.strerror})",))
+    digest = sha256(content).digest()
     try:
         pixels, remarks = decode(content, max_pixels=max_pixels, longer_side_px=longer_side_px)
     except Unreadable as reason:

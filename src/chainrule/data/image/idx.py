@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.data.memory import Memory
+from chainrule.data.store import ARRAYS_SHARE, File, FileRows, unpacked
 from chainrule.errors import InputError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -54,6 +56,32 @@ def read_idx(path: Path) -> NDArray[Any]:
             f"{path} has {len(content):,} bytes, its header {shape} asks for {expected:,}; get the file again"
         )
     return np.frombuffer(content, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+
+
+def idx_rows(path: Path, memory: Memory) -> NDArray[Any] | FileRows:
+    """The array of an idx file; rows to be read, unpacked into a temporary file where gzipped, if it is too large.
+
+    Raises:
+        InputError: not idx, shorter or longer than its header says, or the disk has no room.
+    """
+    shape = idx_shape(path)
+    with _open(path) as stream:
+        dtype = np.dtype(TYPES.get(stream.read(4)[2], ">u1")) if shape else np.dtype(">u1")
+    size = math.prod(shape or ()) * dtype.itemsize
+    if shape is None or memory.takes(size, ARRAYS_SHARE):
+        return read_idx(path)
+    header = 4 + 4 * len(shape)
+    try:
+        with _open(path) as stream:
+            zipped = isinstance(stream, gzip.GzipFile)
+            stream.read(header)
+            file = unpacked(stream, size) if zipped else File.open(path)
+            longer = bool(stream.read(1)) if zipped else path.stat().st_size != header + size
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is broken or truncated ({error}); get the file again") from None
+    if longer:
+        raise InputError(f"{path} is not of the {header + size:,} bytes that its header {shape} asks for; get it again")
+    return FileRows(file, 0 if zipped else header, shape, dtype)
 
 
 def partner(images: Path) -> Path | None:

@@ -1,18 +1,22 @@
-"""Images as they were read: 8-bit pixels in memory, labels, and what was odd on the way."""
+"""Images as they were read: 8-bit pixels, labels, and what was odd on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b, sha256
-from typing import Any, Self
+from typing import Any, Protocol, Self, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from chainrule.data.image.decode import Pixels, to_channels
+from chainrule.data.memory import Memory
+from chainrule.data.store import BLOCK, FileRows
 from chainrule.data.threads import in_threads
 
 NEAR_HASH_PX = 32  # below this shorter side a 64-bit hash calls too many different pictures alike
@@ -21,20 +25,114 @@ COSINES = np.cos(
     np.pi / HASH_PX * np.outer(np.arange(12), np.arange(HASH_PX) + 0.5)
 )  # DCT-II, the 12 lowest frequencies
 BAND = np.isin(np.add.outer(np.arange(12), np.arange(12)), np.arange(5, 12))
+LOOK = np.dtype([("digest", "u1", 16), ("near", "u8"), ("blank", "?")])
+
+ByteRows = NDArray[np.uint8] | FileRows
+
+
+class PixelStore(Protocol):
+    """Images by their place, (H, W, C) with C = 1 or 3, in memory or read from a file when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    @overload
+    def __getitem__(self, place: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, place: slice) -> Iterable[Pixels]: ...
+
+    @property
+    def shapes(self) -> NDArray[np.int64]:
+        """(N, 3): height, width and channels of each image, without reading it."""
+
+
+class ArrayImages:
+    """Images of one size in one array of bytes, whose axes stay in the order they came in.
+
+    Args:
+        source: (N, ...), an array or rows in a file.
+        axes: NHW, NHWC or NCHW.
+        channels: 1 to take only the first of three equal ones.
+        stays: the person keeps the array on disk, so a large one is not copied into memory.
+    """
+
+    def __init__(self, source: ByteRows, axes: str, channels: int, *, stays: bool = False) -> None:
+        self.source, self.axes, self.channels, self.stays = source, axes, channels, stays
+        sides = dict(zip(axes, source.shape, strict=True))
+        self.shape = (sides["H"], sides["W"], channels)
+
+    def __len__(self) -> int:
+        return self.source.shape[0]
+
+    def __getitem__(self, place: int | slice) -> Pixels:
+        return channels_last(self.source[place], self.axes)[..., : self.channels]
+
+    @property
+    def shapes(self) -> NDArray[np.int64]:
+        """(N, 3), all alike."""
+        return np.broadcast_to(np.array(self.shape), (len(self), 3))
+
+    def rows(self, places: NDArray[np.int64]) -> Tensor:
+        """These images as (B, C, H, W), a copy."""
+        images = torch.from_numpy(channels_last(self.source[places], self.axes)[..., : self.channels])
+        return images.permute(0, 3, 1, 2).contiguous()
+
+
+def channels_last(images: NDArray[Any], axes: str) -> NDArray[Any]:
+    """The same values as (..., H, W, C), from axes that end in HW, HWC or CHW."""
+    if axes.endswith("HW"):
+        return np.moveaxis(images, -3, -1) if axes.endswith("CHW") else images[..., None]
+    return images
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Some images of an array as a stack that is read batch by batch."""
+
+    images: ArrayImages
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def rows(self, places: NDArray[np.int64]) -> Tensor:
+        """These of the chosen ones, (B, C, H, W)."""
+        return self.images.rows(self.places[places])
+
+
+@dataclass(frozen=True)
+class ChosenImages(Sequence[Pixels]):
+    """Some images of a store."""
+
+    pixels: PixelStore
+    places: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, place: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, place: slice) -> ChosenImages: ...
+    def __getitem__(self, place: int | slice) -> Pixels | ChosenImages:
+        if isinstance(place, slice):
+            return ChosenImages(self.pixels, self.places[place])
+        return self.pixels[int(self.places[place])]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStore:
     """One source's images; every selection of records shares it."""
 
-    ids: tuple[str, ...]
-    pixels: Sequence[Pixels] | Pixels  # each (H, W, C), C = 1 or 3; an (N, H, W, C) array is such a sequence
+    ids: Sequence[str]
+    pixels: PixelStore
     labels: NDArray[Any] | None
     label_name: str = "class"
+    label_pattern: str = ""  # the regular expression that found labels in the names
     groups: NDArray[Any] | None = None
     group_reason: str = ""
     times: NDArray[Any] | None = None
-    digests: tuple[str, ...] = ()  # sha256 of each file's bytes; nothing for arrays
+    digests: NDArray[np.uint8] | None = None  # (N, 32) sha256 of each file's bytes; None for arrays
+    memory: Memory = field(default_factory=Memory)  # what pixels and the tensors made from them may take
     white: float = 0.0  # the level that became 255 where arrays were scaled, otherwise 0
     skipped: tuple[tuple[str, str], ...] = ()  # (id, reason)
     remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was unusual -> ids
@@ -42,26 +140,43 @@ class ImageStore:
     empty_classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @cached_property
-    def pixel_digests(self) -> list[bytes]:
-        """16 bytes per image over its size and pixels."""
-        return in_threads(_pixel_digest, list(self.pixels))
+    @property
+    def pixel_digests(self) -> NDArray[np.uint8]:
+        """(N, 16): bytes over each image's size and pixels."""
+        return self._looks["digest"]
 
-    @cached_property
+    @property
     def blank(self) -> NDArray[np.bool_]:
         """Which images have one colour all over."""
-        if isinstance(self.pixels, np.ndarray):
-            flat = self.pixels.reshape(len(self.pixels), -1, self.pixels.shape[-1])
-            return np.asarray((flat == flat[:, :1]).all(axis=(1, 2)))
-        return np.array([bool((image == image[0, 0]).all()) for image in self.pixels], dtype=np.bool_)
+        return self._looks["blank"]
 
-    @cached_property
+    @property
     def near_hashes(self) -> NDArray[np.uint64] | None:
         """The perceptual hash of every image, or None where most images are too small for one."""
-        shorter = [min(image.shape[:2]) for image in self.pixels[:1000]]
-        if not shorter or float(np.median(shorter)) < NEAR_HASH_PX:
-            return None
-        return np.array(in_threads(perceptual_hash, list(self.pixels)), dtype=np.uint64)
+        return self._looks["near"] if self._large else None
+
+    @cached_property
+    def _large(self) -> bool:
+        return float(np.median(self.pixels.shapes[:1000, :2].min(axis=1))) >= NEAR_HASH_PX
+
+    @cached_property
+    def _looks(self) -> NDArray[Any]:
+        """What is found by looking at every image, which is read once for all of it."""
+        shapes = self.pixels.shapes
+        looks = np.zeros(len(shapes), dtype=LOOK)
+        step = max(1, BLOCK // max(1, int(shapes.prod(axis=1).mean())))
+
+        def look(start: int) -> None:
+            for place, image in enumerate(self.pixels[start : start + step], start):
+                content = image.tobytes()
+                digest = blake2b(str(image.shape).encode(), digest_size=16)
+                digest.update(content)
+                blank = content == content[: image.shape[2]] * (image.shape[0] * image.shape[1])
+                near = perceptual_hash(image) if self._large else 0
+                looks[place] = (np.frombuffer(digest.digest(), np.uint8), near, blank)
+
+        in_threads(look, range(0, len(looks), step))
+        return looks
 
 
 class ImageRecords:
@@ -77,7 +192,7 @@ class ImageRecords:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The files' relative paths, or ``image 17``, counted from 0 as in the array."""
-        return tuple(self.store.ids[row] for row in self.rows)
+        return tuple(self.store.ids[row] for row in self.rows.tolist())
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -95,9 +210,14 @@ class ImageRecords:
         return None if self.store.times is None else self.store.times[self.rows]
 
     @property
-    def images(self) -> list[Pixels]:
-        """The pixels of each record, without a copy."""
-        return [self.store.pixels[row] for row in self.rows]
+    def images(self) -> ChosenImages:
+        """The pixels of each record, read when they are asked for."""
+        return ChosenImages(self.store.pixels, self.rows)
+
+    @property
+    def shapes(self) -> NDArray[np.int64]:
+        """(N, 3): height, width and channels of each record's image."""
+        return self.store.pixels.shapes[self.rows]
 
     def select(self, rows: NDArray[np.int64]) -> Self:
         """The records of these rows, sharing the pixels."""
@@ -106,16 +226,16 @@ class ImageRecords:
     def fingerprint(self) -> str:
         """SHA-256 over ids, labels and content (file bytes, or pixels of arrays)."""
         digest, labels = sha256(), self.labels
-        content = self.store.digests or [value.hex() for value in self.store.pixel_digests]
-        for place, row in enumerate(self.rows):
+        content = self.store.pixel_digests if self.store.digests is None else self.store.digests
+        for place, row in enumerate(self.rows.tolist()):
             label = "" if labels is None else str(labels[place])
-            digest.update(f"{self.store.ids[row]}\0{label}\0{content[row]}\n".encode())
+            digest.update(f"{self.store.ids[row]}\0{label}\0{content[row].tobytes().hex()}\n".encode())
         return digest.hexdigest()
 
     def hashes(self) -> NDArray[np.uint64]:
         """Equal for images of equal size and pixels."""
-        digests = self.store.pixel_digests
-        return np.array([int.from_bytes(digests[row][:8], "big") for row in self.rows], dtype=np.uint64)
+        first = np.ascontiguousarray(self.store.pixel_digests[self.rows, :8])
+        return first.view(">u8")[:, 0].astype(np.uint64)
 
     def near_hashes(self) -> NDArray[np.uint64] | None:
         """The perceptual hash; None where most images are under 32 pixels, where it calls strangers alike."""
@@ -134,9 +254,3 @@ def perceptual_hash(pixels: Pixels) -> int:
     coefficients = COSINES @ np.asarray(small, dtype=np.float64) @ COSINES.T
     bits = coefficients[BAND] > 1e-6  # those of a blank picture are rounding errors
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
-
-
-def _pixel_digest(pixels: Pixels) -> bytes:
-    digest = blake2b(str(pixels.shape).encode(), digest_size=16)
-    digest.update(pixels.tobytes())
-    return digest.digest()

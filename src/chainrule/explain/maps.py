@@ -1,0 +1,169 @@
+"""Explain a network on images, spectrograms, signals and clips: where in the input its answers come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chainrule.data.kind import DataKind
+from chainrule.data.samples import Batch, Samples
+from chainrule.data.schema import ClassTarget
+from chainrule.errors import InputError
+from chainrule.explain.answers import MEASURED_ROWS, Answer, answers_of, spread, worth_explaining
+from chainrule.explain.axes import Axes, axes_of
+from chainrule.explain.cam import Output, anatomy
+from chainrule.explain.methods import Explainer, Method, output_of
+from chainrule.nn.fronted import Fronted
+from chainrule.tasks.task import Task
+
+DEAR_FLOPS = (4e9, 4e10)  # of one row, from which 4 and 2 samples are explained instead of 8
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Samples as the network saw them, and its answers."""
+
+    answers: tuple[Answer, ...]
+    inputs: Tensor  # (B C ...): what the front gave; of samples in pieces the piece that says most for the answer
+    pictures: tuple[NDArray[np.uint8] | None, ...]  # (H, W, 3) of the inputs' size, where the data are pictures
+    pieces: tuple[tuple[float, ...], ...] = ()  # of each sample the output of every piece, which the answer averages
+    chosen: tuple[int, ...] = ()  # the piece that is explained
+
+
+@dataclass(frozen=True)
+class MapsExplanation:
+    """Maps of each method over some samples.
+
+    ``methods[0].maps[i]`` is what each place of sample ``i`` adds to the answer (Grad-CAM: a score above 0).
+    """
+
+    explained: Explained
+    methods: tuple[Method, ...]
+    notes: tuple[str, ...]
+    axes: Axes
+
+    @property
+    def maps(self) -> dict[str, NDArray[np.float32]]:
+        """Arrays (samples, ...) by the methods' names."""
+        return {method.name: method.maps.numpy() for method in self.methods}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "samples": [
+                {"id": one.id, "answer": one.text, "share": one.share, "truth": one.truth or None, "right": one.right}
+                for one in self.explained.answers
+            ],
+            "methods": {method.name: method.as_dict() for method in self.methods},
+            "notes": list(self.notes),
+        }
+
+    def text(self) -> str:
+        """For a terminal."""
+        lines = list(self.notes)
+        for method in self.methods:
+            lines += ["", *method.lines()]
+        return "\n".join(lines)
+
+    def page(self) -> str:
+        """One HTML file that needs nothing else."""
+        from chainrule.explain.page import render
+
+        return render(self)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page."""
+        Path(path).write_text(self.page(), encoding="utf-8")
+
+
+def explain_maps(
+    module: Fronted, task: Task, kind: DataKind, schema: Any, takes: str, samples: Samples, seed: int = 0
+) -> MapsExplanation:
+    """Explain ``module`` on the samples that tell most: confident mistakes and right answers.
+
+    Each map belongs to the output that the network answers with (of classes: the logit of the one answered). Of samples
+    that are cut into pieces, the piece that says most for the answer is explained. All arithmetic is in float32.
+
+    Raises:
+        InputError: Captum is not installed, there are no samples, or the input is no map.
+    """
+    if not len(samples):
+        raise InputError("there are no samples to explain")
+    module = Fronted(module.front, module.network, pieces=module.pieces).eval()  # as it is, not compiled
+    device = next(module.parameters()).device
+    front, network = _seen(module, kind, schema, takes, device)
+    row = _tensor(front, samples.batch(torch.zeros(1, dtype=torch.long)).to(device))
+    row = row[:, 0] if module.pieces else row
+    if not 3 <= row.dim() <= 5:
+        raise InputError(
+            f"the network takes {takes}, which has no places to point at; maps need images, sound or clips"
+        )
+    found = anatomy(network, row)
+    count = 8 >> sum(found.flops >= dear for dear in DEAR_FLOPS)
+    answers = _telling(answers_of(module, task, samples, spread(len(samples), MEASURED_ROWS), device), count)
+    classes = schema.target.classes if isinstance(schema.target, ClassTarget) else ()
+    two = len(classes) == 2
+    batch = samples.batch(torch.tensor([answer.row for answer in answers])).to(device)
+    explained = _looked_at(front, output_of(network, two), module.pieces, kind, schema, batch, answers)
+    target = torch.tensor([answer.output for answer in answers], device=device)
+    explainer = Explainer(network, found, explained.inputs.to(device), target, two=two, signed=not classes)
+    methods, notes = explainer.methods(seed)
+    axes = axes_of(schema, explained.inputs.dim() - 2)
+    return MapsExplanation(explained, tuple(methods), (_told(answers, len(samples)), *notes), axes)
+
+
+def _telling(answers: Sequence[Answer], count: int) -> list[Answer]:
+    """So many answers: chosen by what is known of the truth, or evenly."""
+    if answers[0].truth:
+        return worth_explaining(answers, count)
+    return [answers[place] for place in spread(len(answers), count).tolist()]
+
+
+def _told(answers: Sequence[Answer], samples: int) -> str:
+    wrong = sum(answer.right is False for answer in answers)
+    order = "the most telling ones first" if answers[0].truth else "their truth is not known"
+    return f"{len(answers)} of {samples:,} samples explained, {order}" + (
+        f"; {wrong} answered wrongly" if wrong else ""
+    )
+
+
+def _seen(
+    module: Fronted, kind: DataKind, schema: Any, takes: str, device: torch.device
+) -> tuple[nn.Module, nn.Module]:
+    """The front that gives places, and the network behind it: one of vectors flattens the image itself."""
+    if takes == "vector" and "image" in kind.GIVES:
+        return kind.front(schema, "image").to(device).eval(), nn.Sequential(nn.Flatten(), module.network)
+    return module.front, module.network
+
+
+@torch.no_grad()
+def _tensor(front: nn.Module, batch: Batch) -> Tensor:
+    tensors: tuple[Tensor, ...] = front(*batch.inputs)
+    if len(tensors) != 1:
+        raise InputError(f"the network takes {len(tensors)} tensors; maps need one, an image, sound or a clip")
+    return tensors[0].float()
+
+
+@torch.no_grad()
+def _looked_at(
+    front: nn.Module, output: Output, pieces: bool, kind: DataKind, schema: Any, batch: Batch,
+    answers: Sequence[Answer],
+) -> Explained:  # fmt: skip
+    """The tensors of a batch; of each sample in pieces (B P ...) the one whose output for the answer is largest."""
+    tensors = _tensor(front, batch)
+    if not pieces:
+        pictured = kind.NAME == "image" and tensors.dim() == 4
+        pictures = tuple(kind.picture(batch, row, schema) if pictured else None for row in range(len(batch)))
+        return Explained(tuple(answers), tensors.cpu(), pictures)
+    outputs = torch.stack([output(row)[:, answer.output] for row, answer in zip(tensors, answers, strict=True)])
+    chosen = outputs.argmax(1).tolist()
+    strongest = torch.stack([row[piece] for row, piece in zip(tensors, chosen, strict=True)])
+    every = tuple(map(tuple, outputs.tolist()))
+    return Explained(tuple(answers), strongest.cpu(), (None,) * len(batch), every, tuple(chosen))

@@ -1,0 +1,129 @@
+"""The page of an explanation: one HTML file that needs nothing else and asks nothing of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from chainrule.explain.axes import Axes
+from chainrule.explain.bars import bars_svg
+from chainrule.explain.overlay import Pixels, draw, heat, png, scaled, shown_frames, smoothed
+
+if TYPE_CHECKING:
+    from chainrule.explain.maps import MapsExplanation
+    from chainrule.explain.table import TableExplanation
+
+LEFT_PX, FOOT_PX, BARS_PX = 44, 18, 40
+
+
+def render(explanation: MapsExplanation) -> str:
+    """The page of maps over samples."""
+    methods = [
+        {"heading": method.lines()[0], "lines": method.lines()[1:], "trusted": method.sanity.passed, "chart": ""}
+        for method in explanation.methods
+    ]
+    rows = [_row(explanation, row) for row in range(len(explanation.explained.answers))]
+    number = explanation.explained.answers[0].share is None
+    meaning = ("lowers the number", "raises it") if number else ("speaks against the answer", "speaks for it")
+    return _page("Where the answers come from", explanation.notes, methods, meaning, rows)
+
+
+def render_table(explanation: TableExplanation) -> str:
+    """The page of a table's columns."""
+    found, attribution = explanation.importance, explanation.attribution
+    ranges = list(zip(found.low, found.high, strict=True))
+    charts = [
+        bars_svg(found.names, found.mean, ranges, title="rise of the loss when a column is shuffled"),
+        bars_svg(attribution.names, attribution.mean_size(), title="mean size of each column's share in the answer"),
+    ]
+    doubts: list[tuple[list[str], bool]] = [([], True), ([explanation.sanity.text()], explanation.sanity.passed)]
+    methods = [
+        {"heading": heading, "lines": lines, "trusted": trusted, "chart": _safe(chart)}
+        for heading, (lines, trusted), chart in zip(explanation.headings(), doubts, charts, strict=True)
+    ]
+    return _page("What the answers depend on", [], methods, (), [])
+
+
+def _page(
+    title: str, notes: Sequence[str], methods: list[dict[str, Any]], meaning: Sequence[str], rows: list[dict[str, Any]]
+) -> str:
+    """Every word from the data is escaped, and the page's own policy forbids scripts and requests."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(files("chainrule.explain").joinpath("templates/explain.html").read_text("utf-8"))
+    return template.render(title=title, notes=notes, methods=methods, meaning=meaning, legend=_legend(), rows=rows)
+
+
+def _row(explanation: MapsExplanation, row: int) -> dict[str, Any]:
+    seen, axes = explanation.explained, explanation.axes
+    tensor, picture = seen.inputs[row], seen.pictures[row]
+    panels = [("as the network sees it", _panel(draw(tensor, None, picture, axes.upright), axes, None))]
+    for method in explanation.methods:
+        values = scaled(smoothed(method.maps[row]) if method.name == "integrated_gradients" else method.maps[row])
+        pixels = draw(tensor, values, picture, axes.upright)
+        panels.append((method.title, _panel(pixels, axes, values if tensor.dim() == 4 else None)))
+    if seen.pieces:
+        panels.append(("output of each piece", _bars(seen.pieces[row], 4 * LEFT_PX, (seen.chosen[row],))))
+    return {
+        "answer": seen.answers[row],
+        "panels": [{"title": title, "svg": _safe(svg)} for title, svg in panels],
+        "piece": f"piece {seen.chosen[row] + 1} of {len(seen.pieces[row])}" if seen.pieces else "",
+    }
+
+
+def _safe(svg: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(svg)
+
+
+def _panel(pixels: Pixels, axes: Axes, clip: Tensor | None) -> str:
+    """Pixels with their axes; under a clip's frames a bar for the attribution in each of its frames."""
+    H, W = pixels.shape[:2]
+    left = LEFT_PX if axes.hertz else 0
+    below = BARS_PX if clip is not None else 0
+    foot = FOOT_PX if axes.seconds else 0
+    parts = [f'<image href="{png(pixels)}" x="{left}" y="0" width="{W}" height="{H}"/>']
+    parts += [
+        f'<text x="{left - 4}" y="{min(max(H - place * H + 4, 10), H):.0f}" text-anchor="end">{escape(words)}</text>'
+        for place, words in axes.hertz
+    ]
+    if clip is not None:
+        sizes = clip.abs().flatten(1).sum(1).tolist()
+        parts.append(f'<g transform="translate({left} {H + 2})">{_bars(sizes, W, shown_frames(len(sizes)))}</g>')
+    if axes.seconds:
+        for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+            x, y = left + share * W, H + below + 13
+            parts.append(f'<text x="{x:.0f}" y="{y}" text-anchor="{anchor}">{share * axes.seconds:.3g} s</text>')
+    width, height = left + W, H + below + foot
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'font-family="sans-serif" font-size="10" fill="currentColor" style="max-width:100%;height:auto">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _bars(values: Any, width: float, marked: Any) -> str:
+    """A bar for each value, those below zero hanging; the marked ones in full colour."""
+    high, low = max(*values, 0.0), min(*values, 0.0)
+    scale = (BARS_PX - 8) / ((high - low) or 1.0)
+    step = width / len(values)
+    bars = "".join(
+        f'<rect x="{place * step:.1f}" y="{(high - max(value, 0.0)) * scale:.1f}" width="{max(step - 1, 0.5):.1f}" '
+        f'height="{abs(value) * scale:.1f}" fill="var(--bar)" fill-opacity="{1 if place in marked else 0.45}">'
+        f"<title>{place + 1}: {value:.3g}</title></rect>"
+        for place, value in enumerate(values)
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{BARS_PX - 6}" role="img">{bars}</svg>'
+
+
+def _legend() -> str:
+    """From -1 to 1 over white."""
+    values = np.broadcast_to(np.linspace(-1, 1, 256), (12, 256))
+    return png(heat(np.full((12, 256, 3), 255, dtype=np.uint8), values))
