@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chainrule.errors import InputError
-from chainrule.nn.convolution import CONVOLUTIONS, Dims, check_sizes, convolution, side_of, stem_for, window
+from chainrule.nn.convolution import SAFE, Dims, check_sizes, convolution, side_of, stem_for, window
 
 GRID, SMALL_GRID = 6, 4  # sides of the pooled map: the paper's, and what 32x32 pixels leave after three pools
 HIDDEN, SMALL_HIDDEN = 4096, 512  # units of the dense layers: the paper's; Zagoruyko 2015 for CIFAR-10
@@ -67,7 +67,7 @@ def first_convolution(config: AlexNetConfig) -> nn.Module:
         return convolution(config.dims, config.in_channels, 64, 5, bias=True, first=True)
     dims, padding = config.dims, window(config.dims, 2, frames=1)
     kernel, strides = window(dims, 11, frames=3), window(dims, 4, frames=1)
-    return CONVOLUTIONS[dims - 1](config.in_channels, 64, kernel, strides, padding)  # type: ignore[arg-type]
+    return SAFE[dims - 1](config.in_channels, 64, kernel, strides, padding)  # type: ignore[arg-type]
 
 
 def pool(config: AlexNetConfig) -> nn.Module:

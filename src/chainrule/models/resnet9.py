@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chainrule.errors import InputError
+from chainrule.nn.convolution import Conv2d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class ConvNorm(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, pool: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, 3, padding=1, bias=False)
+        self.conv = Conv2d(c_in, c_out, 3, padding=1, bias=False)
         self.pool = nn.MaxPool2d(2, ceil_mode=True) if pool else nn.Identity()
         self.bn = nn.BatchNorm2d(c_out)
 

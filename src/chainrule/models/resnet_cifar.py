@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chainrule.errors import InputError
+from chainrule.nn.convolution import Conv2d
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +43,9 @@ class Block(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
         self.stride, self.new_channels = stride, c_out - c_in
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.conv2 = Conv2d(c_out, c_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(c_out)
 
     def shortcut(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B c_out h w"]:
@@ -70,7 +71,7 @@ class ResNetCifar(nn.Module):
     def __init__(self, config: ResNetCifarConfig) -> None:
         super().__init__()
         channels = config.widths[0]
-        self.conv1 = nn.Conv2d(config.in_channels, channels, 3, padding=1, bias=False)
+        self.conv1 = Conv2d(config.in_channels, channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.stages = nn.Sequential()
         for stage, width in enumerate(config.widths):

@@ -16,7 +16,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from chainrule.errors import InputError
 
@@ -27,6 +29,57 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 SMALL_IMAGE_PX = 64  # up to this side the 32-fold reduction of the ImageNet networks leaves 2x2 values or fewer
 SMALL_CLIP_PX = 32  # lower for clips: without the strides 8 frames of 64x64 cost a second of one core, training
 AXES = {1: "its length in samples", 2: "height and width in pixels", 3: "frames, and height and width in pixels"}
+
+
+def overhangs(convolution: nn.Module, x: Tensor) -> bool:
+    """Whether the windows of a padded convolution are longer than the map along some axis.
+
+    There torch 2.13 computes the weight's gradient in bfloat16 on a CPU from memory that nobody wrote: equal calls
+    differ, some are infinite. The same map padded beforehand gives the right gradient.
+    """
+    sizes = zip(x.shape[2:], convolution.kernel_size, convolution.padding, strict=True)  # type: ignore[arg-type]
+    return any(length < size and padding for length, size, padding in sizes)
+
+
+def _sees_bfloat16(x: Tensor) -> bool:
+    return not x.is_cuda and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type))
+
+
+def _pad(convolution: nn.Module, x: Tensor) -> Tensor:
+    return F.pad(x, [side for size in reversed(convolution.padding) for side in (size, size)])  # type: ignore[arg-type]
+
+
+class Conv1d(nn.Conv1d):
+    """torch's, right in bfloat16 on short signals too: see ``overhangs``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The new map."""
+        if _sees_bfloat16(input) and overhangs(self, input):
+            return F.conv1d(_pad(self, input), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return super().forward(input)
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, right in bfloat16 on small maps too: see ``overhangs``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The new map."""
+        if _sees_bfloat16(input) and overhangs(self, input):
+            return F.conv2d(_pad(self, input), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return super().forward(input)
+
+
+class Conv3d(nn.Conv3d):
+    """torch's, right in bfloat16 on clips of few frames too: see ``overhangs``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The new map."""
+        if _sees_bfloat16(input) and overhangs(self, input):
+            return F.conv3d(_pad(self, input), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        return super().forward(input)
+
+
+SAFE = (Conv1d, Conv2d, Conv3d)
 
 
 def window(dims: Dims, side: int, frames: int = 0) -> tuple[int, ...]:
@@ -80,7 +133,7 @@ def convolution(
     kernel = window(dims, side, frames=min(side, 3) if first else 0)
     strides = window(dims, stride, frames=1 if first else 0)
     padding = tuple(size // 2 for size in kernel)
-    return CONVOLUTIONS[dims - 1](c_in, c_out, kernel, strides, padding, groups=groups, bias=bias)  # type: ignore[arg-type]
+    return SAFE[dims - 1](c_in, c_out, kernel, strides, padding, groups=groups, bias=bias)  # type: ignore[arg-type]
 
 
 def batch_norm(dims: Dims, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:

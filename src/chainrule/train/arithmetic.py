@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chainrule.data.samples import Batch
 from chainrule.errors import InputError
+from chainrule.nn.convolution import CONVOLUTIONS, SAFE, overhangs
+
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the axes of a kernel's weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +38,30 @@ class Arithmetic:
         return nullcontext()
 
     def place(self, network: nn.Module) -> nn.Module:
-        """The network on the device, its 4-D weights in the chosen memory format."""
+        """The network on the device, the weights of its kernels in the chosen memory format."""
         network.to(self.device)
         if self.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for parameter in network.parameters():
+                if parameter.ndim in CHANNELS_LAST:
+                    parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+        if self.precision == "bfloat16" and self.device.type == "cpu":
+            for module in network.modules():
+                if isinstance(module, CONVOLUTIONS) and not isinstance(module, SAFE):
+                    module.register_forward_pre_hook(refuse_overhang)
         return network
 
     def place_batch(self, batch: Batch) -> Batch:
         """The batch on the device."""
         return batch if batch.inputs[0].device == self.device else batch.to(self.device)
+
+
+def refuse_overhang(convolution: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Raise InputError in a person's own convolution where bfloat16 gives a wrong gradient; the catalog's pad first."""
+    if overhangs(convolution, inputs[0]):
+        raise InputError(
+            f"a window of {convolution.kernel_size} over a map of {tuple(inputs[0].shape[2:])} has no right gradient "
+            "in bfloat16 on a CPU; use --precision float32, larger inputs, or pad the map before the convolution"
+        )
 
 
 def find_device(name: str) -> torch.device:

@@ -17,9 +17,8 @@ import torch
 from torch import nn
 
 from chainrule.data.samples import Samples
-from chainrule.nn.convolution import CONVOLUTIONS
 from chainrule.tasks.task import At, Task
-from chainrule.train.arithmetic import Arithmetic, available_threads
+from chainrule.train.arithmetic import CHANNELS_LAST, Arithmetic, available_threads
 from chainrule.train.config import TrainConfig
 from chainrule.train.gradients import accumulate, gradients_of
 from chainrule.train.loop import Augment, Batches, Plan, smallest_tail
@@ -99,7 +98,7 @@ def _others(
     """What else may be faster, among the settings that were left open; nothing for short runs."""
     if expected < WORTHWHILE_S:
         return []
-    images = config.channels_last == "auto" and any(p.ndim == 4 for p in network.parameters())
+    images = config.channels_last == "auto" and any(p.ndim in CHANNELS_LAST for p in network.parameters())
     others = []
     if config.threads == 0 and first.threads > 1:
         others.append(replace(first, threads=1))
@@ -148,10 +147,6 @@ class _Timer:
         torch.set_num_threads(candidate.threads)
         arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last == "on")
         network = arithmetic.place(copy.deepcopy(self.network))
-        if candidate.precision == "bfloat16" and self.device.type == "cpu":
-            for module in network.modules():
-                if isinstance(module, CONVOLUTIONS):
-                    module.register_forward_pre_hook(_refuse_overhang)
         if candidate.compile == "on":
             network.compile()
         config = self.plan.train
@@ -193,16 +188,6 @@ class _First:
 
     def __len__(self) -> int:
         return self.rows
-
-
-def _refuse_overhang(convolution: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Raise where a window is longer than its map: in bfloat16 on a CPU the weight's gradient is then wrong.
-
-    Torch 2.13 reads memory there that nobody wrote: equal calls of Conv3d(C, C, 3, padding=1) on 2 frames differ.
-    """
-    length, window, stride = inputs[0].shape[2], convolution.kernel_size[0], convolution.stride[0]  # type: ignore[index]
-    if (inputs[0].ndim == 5 and length < window) or (length == 1 < window and stride > 1):
-        raise RuntimeError(f"a window of {window} over {length} has no right gradient in bfloat16")
 
 
 def _reuse(inputs: torch.Tensor) -> int:
