@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,201 +32,28 @@ from chainrule.fitting import (
     start_training,
 )
 from chainrule.models.catalog import CATALOG, published_sizes
-from chainrule.prepare import Prepared, describe_target, prepare, read_for_scoring
+from chainrule.prepare import Prepared, describe_target, prepare
 from chainrule.recipe import (
-    CUSTOM,
     construct,
     data_config,
     data_sizes,
     find_entry,
-    load_recipe,
     part_of,
     read_settings,
 )
-from chainrule.recognise import find_kind
-from chainrule.scoring import baseline_line, fit_baselines, judge
-from chainrule.session import Session, plain_task
+from chainrule.scoring import baseline_line, fit_baselines
+from chainrule.session import plain_task
 from chainrule.train.report import Report
-from chainrule.train.run import Run, stoppable
+from chainrule.train.run import stoppable
+from chainrule.trained import TrainedRun as TrainedRun
 
 if TYPE_CHECKING:
-    import polars
-
-    from chainrule.explain.maps import MapsExplanation
-    from chainrule.explain.table import TableExplanation
     from chainrule.models.describe import Description
     from chainrule.trace.tree import Iteration
 
 TRACED_ROWS = 4  # rows of the batch that trace opens
-EXPLAINED = ("table", "image", "audio", "video")  # kinds of data that explain serves
 Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
 Tell = Callable[[str], None]  # called with lines for a person
-
-
-class TrainedRun:
-    """A run folder that can answer."""
-
-    def __init__(self, path: str | Path, model: nn.Module | None = None) -> None:
-        self.path = Path(path)
-        self._run = Run.open(self.path)
-        self._model = model  # a person's own module, which a run folder cannot hold
-        self.notes: list[str] = []  # what the last predict or evaluate noticed: columns ignored, words unseen
-        self._session: Session | None = None
-
-    def __repr__(self) -> str:
-        return f"TrainedRun({str(self.path)!r})"
-
-    @property
-    def metrics(self) -> dict[str, Any]:
-        """The scores in metrics.json.
-
-        Raises:
-            InputError: the run is not finished.
-        """
-        if not (self.path / "metrics.json").is_file():
-            raise InputError(f"{self.path} is not finished; continue it with: chainrule resume {self.path}")
-        metrics: dict[str, Any] = self._run.read("metrics.json")
-        return metrics
-
-    @property
-    def session(self) -> Session:
-        """The network with its best weights, its schema and its task."""
-        if self._session is None:
-            schema = self._run.read("schema.json")
-            kind = find_kind(schema["kind"])
-            recipe = load_recipe(self._run.read("recipe.json"))
-            if recipe.model_name == CUSTOM and self._model is None:
-                raise InputError(
-                    f"{self.path} trains a module of your own; use chainrule.load({str(self.path)!r}, model=...)"
-                )
-            session = Session(kind, kind.load_schema(schema), recipe, self._model)
-            session.load(self._run.load_best())
-            self._session = session
-        return self._session
-
-    def predict(self, inputs: Any) -> polars.DataFrame:
-        """Answers for new input: a path or several, a DataFrame, an array; no target is needed.
-
-        Columns are "id", "prediction" and, for classes, "probability" and one share per class. A run that is still
-        training answers with its best weights so far.
-
-        Raises:
-            InputError: the input does not fit the schema; names what is missing.
-        """
-        import polars
-
-        session = self.session
-        records = session.kind.read_inputs(_listed(inputs), session.schema)
-        samples = session.encode(records)
-        self._notice(records)
-        return polars.DataFrame({"id": list(records.ids), **session.predict(samples)})
-
-    def evaluate(self, source: Any = None, views: int = 1) -> dict[str, Any]:
-        """Metrics with 95 % intervals on the run's own test split, or on another labelled source.
-
-        With ``views`` the answers are means over the samples as they are and views - 1 augmented versions of them.
-
-        Raises:
-            InputError: the data changed, has no target, has classes that the run does not know, or has no other view.
-        """
-        own = self.prepared() if source is None else None
-        records = own.parts["test"] if own else self._read(source)
-        session = self.session
-        samples = session.encode(records)
-        self._notice(records)
-        _, judged = judge(session, samples, records.groups, views)
-        if own and records is own.parts["train"]:
-            judged["interval"] = {}  # as in metrics.json: a truth table is its own test set
-        return {"rows": len(records), "views": views, **judged}
-
-    def lines(self) -> list[str]:
-        """The scores in a few lines for a person."""
-        metrics = self.metrics
-        name = "accuracy" if metrics["task"] == "classify" else "rmse"
-        low_high = metrics["interval"].get(name)
-        between = f" (95 % between {low_high[0]:.4g} and {low_high[1]:.4g})" if low_high else ""
-        test = {key: value for key, value in metrics["test"].items() if key != name}
-        lines = [
-            f"test        {name} {metrics['test'][name]:.4g}{between} on {metrics['rows']['test']:,} rows",
-            "            " + " · ".join(f"{key} {value:.4g}" for key, value in test.items()),
-        ]
-        lines += [f"why         {metrics['remark']}"] if "remark" in metrics else []
-        if "folds" in metrics:
-            folds = metrics["folds"]
-            mean, spread = folds["mean"][name], folds["std"][name]
-            lines.append(f"folds       {name} {mean:.4g} +- {spread:.4g} over {folds['k']} folds")
-        baseline = metrics["baseline"]
-        if baseline:
-            lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
-        lines.append(f"run         {self.path} (open {self.path}/report.html)")
-        explain = "explain · " if self._run.read("schema.json")["kind"] in EXPLAINED else ""
-        lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · {explain}resume --epochs N")
-        return lines
-
-    def explain(self, source: Any = None) -> TableExplanation | MapsExplanation:
-        """What the run's answers depend on: columns of a table; places in images, sound and video.
-
-        Looks at samples of the run's test split. ``source`` is another labelled table; or files, folders or arrays, for
-        which no label is needed.
-
-        Raises:
-            InputError: the data has nothing to explain, changed, or cannot be read, or Captum is not installed.
-        """
-        session = self.session
-        if session.kind.NAME not in EXPLAINED:
-            raise InputError(
-                f"explain serves {', '.join(EXPLAINED)} data, this run learned from {session.kind.NAME} data; "
-                f"every number of it is shown by: chainrule trace {self.path}"
-            )
-        return self._explain_table(source) if session.kind.NAME == "table" else self._explain_maps(source)
-
-    def _explain_maps(self, source: Any) -> MapsExplanation:
-        from chainrule.explain.maps import explain_maps
-
-        session = self.session
-        if source is None:
-            records = self.prepared().parts["test"]
-        else:
-            records = session.kind.read_inputs(_listed(source), session.schema)
-            self._notice(records)
-        return explain_maps(
-            session.module, session.task, session.kind, session.schema, session.takes, session.encode(records)
-        )
-
-    def _explain_table(self, source: Any) -> TableExplanation:
-        from chainrule.explain.table import explain_table
-
-        session = self.session
-        if isinstance(source, list | tuple) and len(source) == 1:
-            (source,) = source
-        own = self.prepared() if source is None else None
-        records = own.parts["test"] if own else self._read(source)
-        samples = session.encode(records)
-        train = session.encode(own.parts["train"]) if own else samples
-        return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
-
-    def _notice(self, records: Any) -> None:
-        session = self.session
-        noticed = [finding for finding in session.kind.findings(records) if finding.level != "note"]
-        self.notes = [finding.text for finding in (*noticed, *session.kind.mismatches(records, session.schema))]
-
-    def _read(self, source: Any) -> Any:
-        return read_for_scoring(source, self.session.recipe.data, self.session.kind)
-
-    def prepared(self, value: Any = None) -> Prepared:
-        """The run's own data, read and divided as it was.
-
-        Raises:
-            InputError: it was handed over in memory, or it changed.
-        """
-        saved = self._run.read("data.json")
-        if value is None and saved["source"] is None:
-            raise InputError("this run was made from data in memory; hand over a source to evaluate on")
-        recipe = self.session.recipe
-        prepared = prepare(saved["source"] if value is None else value, recipe.data, self.session.schema)
-        if prepared.fingerprint != saved["fingerprint"] and not recipe.data.accept_data_change:
-            raise InputError(f"the data of {self.path} changed since it was trained; hand over a source to evaluate on")
-        return prepared
 
 
 def fit(
@@ -498,10 +325,6 @@ def _train(training: Training, watch: Watch | None, say: Tell, model: str | nn.M
             say(f"stopped     after {run.counters['step']:,} of {planned:,} steps: {why}")
         training.finish()
     return TrainedRun(run.path, model if isinstance(model, nn.Module) else None)
-
-
-def _listed(inputs: Any) -> Sequence[Any]:
-    return inputs if isinstance(inputs, list | tuple) else [inputs]
 
 
 def _quiet(line: str) -> None:

@@ -252,6 +252,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        return _fail(
+            InputError(f"a file cannot be read or written ({error}); mend its rights, or name another"), 2, debug
+        )
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     return 0

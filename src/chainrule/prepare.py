@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from chainrule.data.config import DataConfig
 from chainrule.data.kind import DataKind, Finding
 from chainrule.data.samples import Records
 from chainrule.data.schema import ClassTarget
-from chainrule.data.sources import Source, open_source
+from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import complete, folds
 from chainrule.errors import InputError, MissingTargetError
 from chainrule.recognise import recognise
 
 Parts = dict[str, Records]  # "train", "valid", "test"
+MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     source = open_source(value)
     read = read_parts(source, config)
     kind = read.kind
+    _refuse_one_class(source, read)
     once = {id(records): name for name, records in read.parts.items()}  # a truth table stands in all three parts
     findings = list(read.findings)
     for name in once.values():
@@ -132,6 +135,17 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         kind=kind, name=source.name, recognised=read.reason, divided=divided, parts=parts, schema=schema,
         findings=tuple(findings), fingerprint=_fingerprint(read.parts), config=read.config, fold=fold,
     )  # fmt: skip
+
+
+def _refuse_one_class(source: Source, read: Read) -> None:
+    """Raise InputError where files without labels lie in the only folder there is: a single class."""
+    above = lone_folder(source)
+    count = sum(map(len, read.parts.values()))
+    if above and read.kind.NAME in MEDIA and all(records.labels is None for records in read.parts.values()):
+        raise InputError(
+            f"{above} holds a single folder with {count:,} {read.kind.NAME} files, and one class is nothing to tell "
+            "apart; expected two class folders or more. Files named after their class are labelled by --target 'REGEX'"
+        )
 
 
 def _fold(parts: Parts, fold: tuple[int, int], config: DataConfig) -> tuple[Parts, str]:
@@ -189,9 +203,15 @@ def absolute(source: str | Path) -> str:
     return str(Path(source).resolve()) if Path(source).exists() else str(source)
 
 
-def read_for_scoring(value: Any, config: DataConfig, kind: DataKind) -> Records:
-    """The records of a new source that a run is judged on: its test part where it has one, otherwise all of it."""
+def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, classes: Sequence[str] = ()) -> Records:
+    """The records of a new source that a run is judged on: its test part where it has one, otherwise all of it.
+
+    A folder in a folder of its own that is named after one of the ``classes`` is that class, all others being absent.
+    """
     source = open_source(value)
+    above = lone_folder(source)
+    if above and source.path and source.path.name in classes:
+        source = replace(source, path=above)
     options = replace(config, valid="", test="")
     if source.parts:
         parts = {name: _only(kind.read(part, options)) for name, part in source.parts.items()}

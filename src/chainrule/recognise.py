@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from chainrule.data.kind import DataKind
-from chainrule.data.media import refuse_mixture
+from chainrule.data.misplaced import refuse_missing, refuse_mixture
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
@@ -54,6 +54,8 @@ def recognise(source: Source, named: str = "") -> Recognised:
     for name in (named,) if named else KINDS:
         kind = find_kind(name)
         reason = kind.recognises(probe)
+        if reason and not named and name == "table" and probe.path is not None:
+            refuse_missing(probe.path)
         if reason or named:
             return Recognised(kind, reason or "you said so")
     raise InputError(

@@ -106,7 +106,9 @@ def measure_views(session: Session, samples: Samples, views: int) -> Rows:
         seen.append(session.measure(view))
         names = [name for name in AVERAGED if name in seen[0]]
         if number == 1 and all(np.array_equal(seen[0][name], seen[1][name]) for name in names):
-            raise InputError("this run was trained without augmentation (augment.*), so all its views are equal")
+            raise InputError(
+                "all views get equal answers: this run was trained without augmentation (augment.*), or hardly at all"
+            )
     return mean_of_views(seen)
 
 

@@ -14,7 +14,7 @@ from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples, TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget, Target
 from chainrule.errors import InputError
-from chainrule.models.catalog import CATALOG, Entry
+from chainrule.models.catalog import CATALOG, Entry, clip_training
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
@@ -205,7 +205,7 @@ def form_of(kind: DataKind, entry: Entry, dims: Any) -> str:
         return forms[0]
     known = {str(DIMS[form]): form for form in forms}
     if str(dims) not in known:
-        raise InputError(f"model.dims is {dims}; {kind.NAME} data can be seen with model.dims={' or '.join(known)}")
+        raise InputError(f"model.dims is {dims}; this model sees {kind.NAME} data with model.dims={' or '.join(known)}")
     return known[str(dims)]
 
 
@@ -232,4 +232,5 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         if name in sizes and name != "model.dims":
             raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
     own = {f"model.{name}": value for name, value in entry.settings.items()}
-    return build_recipe({**entry.training(rows, columns), **own, **sizes, **settings, **fixed})
+    training = {**entry.training(rows, columns), **(clip_training(rows) if takes == "clip" else {})}
+    return build_recipe({**training, **own, **sizes, **settings, **fixed})

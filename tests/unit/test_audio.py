@@ -479,6 +479,15 @@ def test_folders_and_files_are_predicted(tones: Path) -> None:
         audio.read_inputs([], schema)
 
 
+def test_a_table_without_one_answer_is_predicted(tones: Path) -> None:
+    (tones / "asked.csv").write_text("file,age,site\nlow/1.wav,3,a\nhigh/0.wav,4,b\nlow/3.wav,4,c\n")
+    records = audio.read_inputs(
+        [tones / "asked.csv"], schema_of(read_all(tones / "low", replace(OPTIONS, target="^(.)")))
+    )
+    assert records.ids == ("low/1.wav", "high/0.wav", "low/3.wav")
+    assert records.labels is None
+
+
 def test_a_recording_is_shown_as_its_spectrogram(tones: Path) -> None:
     records = read_all(tones)
     shown = audio.show(records, 0)

@@ -176,7 +176,11 @@ def test_one_hot_parts_are_summed_back_to_their_column() -> None:
     by_place = (vector - base) * network.weight[1]
     expected = torch.cat((by_place[:, :2], by_place[:, 2:].sum(1, keepdim=True)), 1)
     assert torch.allclose(found.values, expected, atol=1e-5)
-    assert found.mean_size() == pytest.approx(expected.abs().mean(0).tolist(), abs=1e-5)
+    sizes = expected.abs().mean(0).tolist()
+    assert found.mean_size() == pytest.approx(sizes, abs=1e-5)
+    names, ranked = found.ranked()
+    assert ranked == pytest.approx(sorted(sizes, reverse=True), abs=1e-5)
+    assert [found.mean_size()[found.names.index(name)] for name in names] == list(ranked)
 
 
 def test_numbers_bins_and_codes_of_a_columns_network() -> None:

@@ -27,7 +27,7 @@ from chainrule.data.image import ImageFront, ImageSchema
 from chainrule.data.samples import TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget, Target
 from chainrule.errors import InputError
-from chainrule.explain.answers import Answer, worth_explaining
+from chainrule.explain.answers import Answer, answers_of, worth_explaining
 from chainrule.explain.axes import axes_of
 from chainrule.explain.cam import anatomy, grad_cam
 from chainrule.explain.gradients import integrated_gradients
@@ -451,6 +451,15 @@ def test_cells_are_means() -> None:
 
 def answer(row: int, output: int, share: float, right: bool) -> Answer:
     return Answer(row, str(row), output, "", share, "known", 0.0 if right else share)
+
+
+def test_a_number_whose_truth_is_zero_is_off_by_what_was_answered() -> None:
+    task = Regress(RegressConfig(), NumberTarget(name="y", mean=0.0, std=1.0))
+    samples = TensorSamples((torch.tensor([[5.0], [1.0]]),), torch.tensor([0.0, 1.5]), ("a", "b"))
+    module = Fronted(nn.Sequential(), nn.Identity())
+    module.front.forward = lambda x: (x,)  # type: ignore[method-assign]
+    found = answers_of(module, task, samples, torch.arange(2), torch.device("cpu"))
+    assert [(one.truth, one.off) for one in found] == [("0", 5.0), ("1.5", 0.5)]
 
 
 def test_confident_mistakes_come_first_then_right_answers_of_different_classes() -> None:

@@ -529,6 +529,17 @@ def test_inputs_for_prediction_come_from_files_folders_and_arrays(pets: Path) ->
         image.read_inputs([pets / "cat" / "bad.png"], schema)
 
 
+def test_what_is_odd_about_single_files_is_told(pets: Path) -> None:
+    schema = image.learn_schema(read_all(pets), OPTIONS)
+    names = [str(pets / f"clear{number}.png") for number in range(2)]
+    for name in names:
+        Image.new("RGBA", (24, 24), (255, 0, 0, 128)).save(name)
+    told = image.findings(image.read_inputs(names, schema))
+    assert [(one.text, one.where) for one in told if "white" in one.text] == [
+        ("2 images: transparent: laid on white", tuple(names))
+    ]
+
+
 def test_arrays_for_prediction_are_scaled_as_in_training() -> None:
     X = np.stack([picture(i, (8, 8)) for i in range(4)])
     schema = image.learn_schema(read_all((X / 255, [0, 1, 0, 1])), OPTIONS)

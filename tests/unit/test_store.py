@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from chainrule.data import memory as memory_room
+from chainrule.data import threads
 from chainrule.data.memory import Memory, free_memory
 from chainrule.data.samples import TensorSamples
 from chainrule.data.store import (
@@ -316,3 +317,22 @@ def test_arrays_of_different_types_are_our_own_mistake() -> None:
     kept.add(np.zeros((2, 2), np.uint8), Memory(), 0)
     with pytest.raises(AssertionError, match="one type"):
         kept.add(np.zeros((2, 2), np.float32), Memory(), 0)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 6), ({"cpu.max": "max 100000"}, 6), ({"cpu.max": "150000 100000"}, 2), ({"cpu.max": "30000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 6),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4),
+    ],
+)  # fmt: skip
+def test_a_containers_quota_limits_the_cores(
+    files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(threads, "CGROUPS", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    assert threads.usable_cores() == cores

@@ -18,6 +18,7 @@ from tests.clips import CODECS, bar, levels, scene, write_clip
 import chainrule
 from chainrule.data import image, threads, video
 from chainrule.data.config import DataConfig
+from chainrule.data.image.size import common_size
 from chainrule.data.media import found_groups
 from chainrule.data.samples import Batch
 from chainrule.data.schema import ClassTarget, NumberTarget
@@ -346,7 +347,7 @@ def test_the_schema_says_what_was_decided(clips: Path) -> None:
     ],
 )
 def test_sizes(shapes: list[tuple[int, int]], longer: int, size: tuple[int, int]) -> None:
-    assert video.find_size(np.array(shapes), longer)[0] == size
+    assert common_size(np.array(shapes, dtype=np.float64), longer, video.DEFAULT_PX, "usual")[0] == size
 
 
 def test_mean_and_spread_are_those_of_the_train_split() -> None:

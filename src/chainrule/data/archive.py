@@ -14,11 +14,14 @@ from chainrule.errors import InputError
 
 MAX_UNPACKED_BYTES = 32 * 2**30
 MAX_ENTRIES = 5_000_000
-JUNK_NAMES = ("thumbs.db", "desktop.ini", "__macosx")
+JUNK_NAMES = (
+    "thumbs.db", "desktop.ini", "__macosx",
+    "_background_noise_",  # of Speech Commands: to be mixed with the words, none of them
+)  # fmt: skip
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is left behind by an operating system and holds no data."""
+    """Whether a file or folder of this name is left behind by an operating system, or holds no data to learn."""
     return name.startswith(".") or name.lower() in JUNK_NAMES
 
 

@@ -109,5 +109,5 @@ def label_findings(labels: NDArray[Any] | None, noun: str) -> list[Finding]:
     """Classes with a single record; ``noun`` names one: "image"."""
     if labels is None or (labels.dtype.kind in "iuf" and not are_class_numbers(labels)):
         return []
-    lone = [name for name, count in Counter(class_names(labels).tolist()).items() if count == 1]
+    lone = [name for name, count in Counter(class_names(labels).tolist()).items() if name and count == 1]
     return [Finding("warning", f"{len(lone)} classes with a single {noun}", tuple(lone[:FEW]))] if lone else []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from chainrule.data.archive import is_junk
 from chainrule.data.config import DataConfig
 from chainrule.data.delimited import read_bytes, read_delimited, sniff
-from chainrule.data.sources import PICTURES, SOUNDS, SPLIT_WORDS, TABLES, VIDEOS, suffix
+from chainrule.data.sources import PICTURES, SOUNDS, SPLIT_WORDS, TABLES, VIDEOS, suffix, walk
 from chainrule.errors import InputError, nearest
 
 PAIRED_FOLDERS = {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
@@ -32,9 +33,12 @@ CUT_OUT = re.compile(
     r"|(?P<part>.*\d.*?)[-_. ]+(?:part|clip|seg(?:ment)?|scene|shot|chunk)[-_ ]?\d+"  # fight_0012_part3
     r"|(?P<address>(?=[\w-]*\d)(?=[\w-]*[a-z])(?=[\w-]*[A-Z])[\w-]{11})_\d+(?:_\d+)?"  # of YouTube, then the time
 )
+SPEAKER = re.compile(r"([0-9a-f]+)_nohash_\d+")  # of Speech Commands
 FIRST_PART = r"^([^_.-]+)"  # of a file's name
+FIRST_CELLS = 60  # of a table, among which names of files are looked for
+LONGEST_NAME = 200  # that a file may have there
+FEW_FOLDERS = 20  # in which they are looked for
 MOST_LABELS = 100  # that first parts of names may have
-MIXED_SHARE = 0.1  # of a folder's media that another medium must hold before the folder counts as a mixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +124,7 @@ def list_files(root: Path, medium: Medium) -> Listing:
     """
     found: list[str] = []
     ignored: list[str] = []
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in walk(root):
         at = Path(folder).relative_to(root)
         ignored += [(at / name).as_posix() + "/" for name in folders if is_junk(name)]
         folders[:] = sorted(name for name in folders if not is_junk(name))
@@ -132,26 +136,6 @@ def list_files(root: Path, medium: Medium) -> Listing:
             else:
                 ignored.append((at / name).as_posix())
     return Listing(tuple(sorted(found)), tuple(ignored))
-
-
-def refuse_mixture(root: Path) -> None:
-    """Raise InputError where a folder holds several media in earnest, such as images beside sound."""
-    counts = dict.fromkeys(ALL_MEDIA, 0)
-    examples: dict[Medium, str] = {}
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not is_junk(name)]
-        for name in files:
-            for medium in ALL_MEDIA:
-                if medium.holds(Path(name)):
-                    counts[medium] += 1
-                    examples.setdefault(medium, (Path(folder) / name).relative_to(root).as_posix())
-    present = [medium for medium in ALL_MEDIA if counts[medium] > MIXED_SHARE * sum(counts.values())]
-    if len(present) > 1:
-        held = " and ".join(f"{counts[medium]:,} {medium.name} (such as {examples[medium]})" for medium in present)
-        raise InputError(
-            f"{root} mixes {held}; one network learns one kind. Put them into folders of their own, or say which to "
-            "read with --set data.kind=image, audio or video"
-        )
 
 
 def folder_reason(root: Path, medium: Medium) -> str | None:
@@ -278,10 +262,12 @@ def found_groups(names: Sequence[str]) -> tuple[NDArray[Any] | None, str]:
     matches = [PATIENT.search(name.rsplit("/", 1)[-1]) for name in names]
     words = [match[1].lower() if match else "" for match in matches]
     videos = [_cut_out_of(name) for name in names]
+    speakers = [match[1] if (match := SPEAKER.match(name.rsplit("/", 1)[-1])) else "" for name in names]
     example = next((name for name, video in zip(names, videos, strict=True) if video), "")
     for values, reason in (
         (folders, "sub-folders of the classes"),
         (videos, f"the video that names like {example.rsplit('/', 1)[-1]!r} are cut out of"),
+        (speakers, "the speaker, named before _nohash_"),
         (words, "a number after a word like patient in the names"),
     ):
         if _plausible(names, values):
@@ -321,23 +307,47 @@ def path_table(path: Path, medium: Medium, root: Path | None = None) -> PathTabl
     if path.is_dir():
         tables = _tables(path) or [file for folder in sorted(path.iterdir()) for file in _tables(folder)]
         return path_table(tables[0], medium, path) if len(tables) == 1 else None
-    endings = "|".join(re.escape(ending) for ending in medium.endings)
     if suffix(path) not in TABLES[:2]:
         return None
-    if not re.search(rf"({endings})\b", read_bytes(path, 1 << 16).decode("utf-8", "replace"), re.IGNORECASE):
-        return None
-    layout = sniff(path)
-    if layout is None:
+    folder = root or _folder_of_files(path, medium)
+    layout = sniff(path) if folder else None
+    if layout is None or folder is None:
         return None
     table = read_delimited(path, layout)
-    folder = root or path.parent
     find = _finder(folder, medium)
     for name in table.columns:
-        if table[name].dtype == pl.String:
-            values = [value for value in table[name].head(20).to_list() if value]
-            if values and sum(find(value) is not None for value in values) >= 0.5 * len(values):
-                return PathTable(table, name, folder, find)
+        if table[name].dtype == pl.String or table[name].dtype.is_integer():
+            column = table[name].cast(pl.String)
+            values = [value for value in column.head(20).to_list() if value]
+            distinct = len(set(values)) == len(values) or any(medium.holds(Path(value)) for value in values)
+            if values and distinct and sum(find(value) is not None for value in values) >= 0.5 * len(values):
+                return PathTable(table.with_columns(column), name, folder, find)
     return None
+
+
+def _folder_of_files(path: Path, medium: Medium) -> Path | None:
+    """Where to look for the files that a table names: its own folder; the one above if they lie in one beside it.
+
+    None where its first cells are neither names with an ending of the medium nor those of files near it without theirs.
+    """
+    text = read_bytes(path, 1 << 16).decode("utf-8", "replace")
+    cells = {cell.strip().rsplit("/", 1)[-1] for cell in re.split(r"[,;|\t\r\n\"]+", text[:4096])[:FIRST_CELLS]}
+    names = {cell for cell in cells if 0 < len(cell) < LONGEST_NAME}
+    endings = "|".join(re.escape(ending) for ending in medium.endings)
+    here = path.parent.resolve()
+    if not re.search(rf"({endings})\b", text, re.IGNORECASE):
+        names = {name + ending for name in names for ending in medium.endings}
+        return path.parent if _hold_any(here, names, medium) else None
+    names = {name for name in names if medium.holds(Path(name))}
+    beside = not _hold_any(here, names, medium) and _hold_any(here.parent, names, medium)
+    return here.parent if beside else path.parent
+
+
+def _hold_any(folder: Path, names: set[str], medium: Medium) -> bool:
+    """Whether a file of these names lies in the folder or in one of its first folders that hold such files."""
+    near = (folder, *islice((child for child in sorted(folder.iterdir()) if child.is_dir()), FEW_FOLDERS))
+    holding = [place for place in near if any(map(medium.holds, islice(place.iterdir(), FIRST_CELLS)))]
+    return any((place / name).is_file() for place in holding for name in names)
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -353,12 +363,23 @@ def _finder(folder: Path, medium: Medium) -> Callable[[str], Path | None]:
     for name in list_files(folder, medium).files:
         by_name[name.rsplit("/", 1)[-1]].append(folder / name)
 
+    @cache
+    def without_ending() -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for path in (path for paths in by_name.values() for path in paths):
+            for name in {path.stem, path.relative_to(folder).with_suffix("").as_posix()}:
+                found[name].append(path)
+        return found
+
     def find(value: str) -> Path | None:
-        direct = folder / value.strip().replace("\\", "/")
+        written = value.strip().replace("\\", "/")
+        direct = folder / written
         if medium.holds(direct) and direct.is_file():
             return direct
-        named = by_name[direct.name]
-        return named[0] if len(named) == 1 else None
+        named = by_name.get(direct.name)
+        if not named and not direct.suffix:
+            named = without_ending().get(written) or without_ending().get(direct.name)
+        return named[0] if named and len(named) == 1 else None
 
     return find
 
@@ -379,17 +400,31 @@ def table_files(found: PathTable, options: DataConfig) -> dict[str, MediaFiles]:
     return {word: _part_files(part, found, label, options) for word, part in parts.items()}
 
 
-def _part_files(table: pl.DataFrame, found: PathTable, label: str, options: DataConfig) -> MediaFiles:
+def unlabelled_files(found: PathTable) -> MediaFiles:
+    """All files that a table names, whatever else stands in it.
+
+    Raises:
+        InputError: a file is named twice.
+    """
+    return MediaFiles(paths=_named_paths(found.table, found))
+
+
+def _named_paths(table: pl.DataFrame, found: PathTable) -> dict[str, Path]:
     names = [value or f"row {place}" for place, value in enumerate(table[found.paths].to_list())]
     files = {name: found.find(name) or found.folder / name for name in names}
     if len(files) < len(names):
         twice = Counter(names).most_common(1)[0]
         raise InputError(f"column {found.paths!r} names {twice[0]!r} {twice[1]} times; there must be one row per file")
-    groups, reason = None, ""
+    return files
+
+
+def _part_files(table: pl.DataFrame, found: PathTable, label: str, options: DataConfig) -> MediaFiles:
+    files = _named_paths(table, found)
+    groups: NDArray[Any] | None
     if options.group in table.columns:
         groups, reason = table[options.group].to_numpy(), f"column {options.group!r}"
     else:
-        groups, reason = file_groups(names, options.group)
+        groups, reason = file_groups(list(files), options.group)
     return MediaFiles(
         paths=files, labels=table[label].to_numpy() if label else None, label_name=label or "class",
         groups=groups, group_reason=reason, times=_column(table, options.time),

@@ -8,7 +8,9 @@ whose order is random already.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +19,18 @@ from chainrule.data.samples import Batch, Mixed
 from chainrule.errors import InputError
 
 LEAST_ALPHA, MOST_ALPHA = 0.01, 100.0  # beyond them every share is 0 or 1, or a half
+
+
+def check_amounts(config: Any, most: Mapping[str, float]) -> None:
+    """Refuse augmentation settings below 0 or above the largest value of each.
+
+    Raises:
+        InputError: names the setting.
+    """
+    for name, limit in most.items():
+        value = getattr(config, name)
+        if not 0 <= value <= limit:
+            raise InputError(f"augment.{name} must be from 0 to {limit:g}, got {value}")
 
 
 def check_alphas(**alphas: float) -> None:

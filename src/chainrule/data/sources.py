@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,7 +24,10 @@ from chainrule.data.known import (
 )
 from chainrule.errors import InputError, nearest
 
-__all__ = ["KnownSet", "Source", "dataset", "datasets", "is_junk", "open_source", "split_word", "suffix"]
+__all__ = [
+    "KnownSet", "Source", "dataset", "datasets", "is_junk", "lone_folder", "open_source", "split_word", "suffix",
+    "walk",
+]  # fmt: skip
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -165,6 +168,10 @@ def _open_path(path: Path, original: str) -> Source:
         raise InputError(f"{str(path)!r} is empty (0 bytes)")
     if path.suffix.lower() == ".zip":
         return _open_folder(source, unpack(path))
+    if re.search(r"\.(tar(\.\w+)?|tgz|rar|7z)$", path.name.lower()):
+        raise InputError(
+            f"{str(path)!r} is an archive that is not opened here; unpack it and give its folder, or a zip"
+        )
     return source
 
 
@@ -207,6 +214,14 @@ def _open_folder(source: Source, folder: Path) -> Source:
     return replace(source, path=folder)
 
 
+def lone_folder(source: Source) -> Path | None:
+    """The folder above the source's own where that one is all it holds, so that ``open_source`` passed it over."""
+    if source.path is None or not source.path.is_dir() or source.parts:
+        return None
+    folders, files = _children(source.path.parent)
+    return source.path.parent if len(folders) == 1 and not _data_files(files) and not _media(files) else None
+
+
 def _open_part(source: Source, path: Path) -> Source:
     """One split: a file, a folder that holds one data file, or a folder as it is, even of a single class."""
     part = Source(name=source.name, original=str(path), path=path)
@@ -238,8 +253,20 @@ def _media(files: list[Path]) -> list[Path]:
 
 def _holds_media(folder: Path) -> bool:
     return any(
-        Path(name).suffix.lower() in MEDIA and not is_junk(name) for _, _, names in os.walk(folder) for name in names
+        Path(name).suffix.lower() in MEDIA and not is_junk(name) for _, _, names in walk(folder) for name in names
     )
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` that follows links to folders, each folder once, so that a link to a folder above it ends."""
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        yield folder, folders, files
 
 
 def _parts(folders: list[Path], files: list[Path]) -> dict[str, Path]:

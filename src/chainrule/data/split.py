@@ -51,11 +51,12 @@ class _Facts:
     groups: Ints | None
     times: Ints | None  # rank of the moment; -1 where unknown
     names: tuple[str, ...]  # of the classes
+    numbers: bool = False  # the classes are whole numbers, which may as well be amounts
 
     def of(self, rows: Ints) -> _Facts:
         """The facts of these rows."""
         classes, groups, times = (None if x is None else x[rows] for x in (self.classes, self.groups, self.times))
-        return _Facts(len(rows), classes, groups, times, self.names)
+        return _Facts(len(rows), classes, groups, times, self.names, self.numbers)
 
 
 def split(records: Records, config: DataConfig, stratify: bool | None = None) -> Split:
@@ -201,7 +202,8 @@ def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Fact
             rank = np.full(len(moments) + 1, -1, np.int64)
             rank[sorted(range(len(moments)), key=moments.__getitem__)] = np.arange(len(moments))
             times = rank[times]
-    return _Facts(len(records), classes, groups, times, tuple(map(name_of, names)))
+    numbers = config.task != "classify" and records.labels is not None and records.labels.dtype.kind in "iuf"
+    return _Facts(len(records), classes, groups, times, tuple(map(name_of, names)), numbers)
 
 
 def _split_of(part: Ints, words: str) -> Split:
@@ -337,7 +339,18 @@ def _row_parts(facts: _Facts, shares: Shares, seed: int) -> Parted:
     quotas = _quotas(counts, shares)
     part = np.empty(facts.count, np.int64)
     part[_shuffled_by(classes, seed)] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), quotas.ravel())
+    if facts.classes is not None and classes is not facts.classes and not facts.numbers:
+        part = _one_row_in_train(facts.classes, part)
     return part, words
+
+
+def _one_row_in_train(classes: Ints, part: Ints) -> Ints:
+    """The parts after the first row of each class that train lacks has moved there, unless that empties a part."""
+    unseen = ~np.isin(classes, classes[part == 0])
+    rows = np.flatnonzero(unseen)
+    moved = part.copy()
+    moved[rows[np.unique(classes[rows], return_index=True)[1]]] = 0
+    return moved if len(np.unique(moved)) == len(np.unique(part)) else part
 
 
 def _shuffled_by(classes: Ints, seed: int) -> Ints:

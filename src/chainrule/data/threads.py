@@ -7,7 +7,11 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
+
+MOST_THREADS = 8  # more wait for the disk and for Python
+CGROUPS = Path("/sys/fs/cgroup")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -41,5 +45,23 @@ def stream_in_threads(function: Callable[[T], R], items: Iterable[T], stretch: i
 
 
 def _threads() -> int:
+    return min(MOST_THREADS, usable_cores())
+
+
+def usable_cores() -> int:
+    """CPU cores this process may use: those of its affinity, or fewer where the container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, cores)
+    return min(cores, _quota() or cores)
+
+
+def _quota() -> int | None:
+    """The container's share of time in whole cores, one at least; None where it has no limit."""
+    try:  # control groups version 2, then version 1
+        share = (CGROUPS / "cpu.max").read_text().split()
+    except OSError:
+        try:
+            share = [(CGROUPS / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+        except OSError:
+            return None
+    unlimited = share[0] == "max" or int(share[0]) <= 0
+    return None if unlimited else max(1, int(int(share[0]) / int(share[1]) + 0.5))

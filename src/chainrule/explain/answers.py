@@ -65,7 +65,7 @@ def _numbers(module: nn.Module, task: Regress, batch: Batch) -> list[tuple[int, 
     numbers = task.numbers(module, batch).tolist()
     truths = [None] * len(batch) if batch.targets is None else batch.targets.double().tolist()
     return [
-        (0, f"{number:.4g}", None, "" if truth is None else f"{truth:.4g}", abs(number - (truth or 0.0)) * bool(truth))
+        (0, f"{number:.4g}", None, *(("", 0.0) if truth is None else (f"{truth:.4g}", abs(number - truth))))
         for number, truth in zip(numbers, truths, strict=True)
     ]
 

@@ -49,6 +49,12 @@ class ColumnAttribution:
         """The mean of |value| per column."""
         return tuple(self.values.abs().mean(0).tolist())
 
+    def ranked(self) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        """Names and mean sizes, the largest first."""
+        sizes = self.mean_size()
+        order = sorted(range(len(sizes)), key=lambda column: -sizes[column])
+        return tuple(self.names[column] for column in order), tuple(sizes[column] for column in order)
+
 
 def integrated_gradients(
     network: Callable[..., Tensor],

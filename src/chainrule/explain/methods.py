@@ -102,6 +102,7 @@ class Explainer:
         self.network, self.found, self.inputs, self.target = network, found, inputs, target
         self.two = two  # classes
         self.signed = signed  # keep what Grad-CAM finds against the answer: of numbers, what lowers them
+        self.blank = "silence" if inputs.dim() == 3 else "the mean level"  # what 0 in standard units means
         self.rows_at_once = max(1, min(MOST_ROWS, WORKING_VALUES // max(found.values, 1)))
 
     def methods(self, seed: int) -> tuple[list[Method], list[str]]:
@@ -146,7 +147,7 @@ class Explainer:
             used = found if network is self.network else attributed(network, rows, SANITY_STEPS)
             return used.values[0].sum(1)
 
-        how = f"{found.steps} steps from the mean of all samples"
+        how = f"{found.steps} steps from {self.blank}"
         return self._checked("integrated_gradients", "Integrated gradients", how, explain, seed, found.gap)
 
     def _occlusion(self, seed: int) -> Method:
@@ -154,7 +155,7 @@ class Explainer:
             return occlusion(output_of(network, self.two), self.inputs[rows], self.target[rows], self.rows_at_once)
 
         sides = " x ".join(map(str, windows(self.inputs.shape[2:])[0]))
-        return self._checked("occlusion", "Occlusion", f"a window of {sides} set to the mean", explain, seed)
+        return self._checked("occlusion", "Occlusion", f"a window of {sides} set to {self.blank}", explain, seed)
 
     def _checked(
         self, name: str, title: str, how: str, explain: Explain, seed: int, gap: float | None = None

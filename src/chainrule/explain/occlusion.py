@@ -1,4 +1,4 @@
-"""Occlusion: how much of the answer is lost when a window of the input is replaced by the mean.
+"""Occlusion: how much of the answer is lost when a window of the input is blanked.
 
 Source: Zeiler, Fergus 2014, "Visualizing and Understanding Convolutional Networks", arXiv:1311.2901, section 4.2.
 """
@@ -30,7 +30,7 @@ def windows(size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def occlusion(output: Output, inputs: Tensor, target: Tensor, rows_at_once: int) -> Tensor:
     """The maps (B, ...): output ``target`` (B,) at ``inputs`` (B C ...) minus that with a window at zero.
 
-    Zero is the mean in standard units. A place has the mean of all windows that hold it.
+    Zero is the mean level in standard units, of a signal silence. A place has the mean of all windows that hold it.
 
     Raises:
         InputError: Captum is not installed.

@@ -39,7 +39,7 @@ def render_table(explanation: TableExplanation) -> str:
     ranges = list(zip(found.low, found.high, strict=True))
     charts = [
         bars_svg(found.names, found.mean, ranges, title="rise of the loss when a column is shuffled"),
-        bars_svg(attribution.names, attribution.mean_size(), title="mean size of each column's share in the answer"),
+        bars_svg(*attribution.ranked(), title="mean size of each column's share in the answer"),
     ]
     doubts: list[tuple[list[str], bool]] = [([], True), ([explanation.sanity.text()], explanation.sanity.passed)]
     methods = [

@@ -38,14 +38,14 @@ class TableExplanation:
         """Plain values."""
         found = self.importance
         importance = zip(found.names, found.mean, found.low, found.high, strict=True)
-        sizes = self.attribution.mean_size()
+        names, sizes = self.attribution.ranked()
         return {
             "rows": self.rows,
             "permutation_importance": [
                 {"column": name, "loss_rise": float(mean), "low": float(low), "high": float(high)}
                 for name, mean, low, high in importance
             ],
-            "integrated_gradients": dict(zip(self.attribution.names, sizes, strict=True)),
+            "integrated_gradients": dict(zip(names, sizes, strict=True)),
             "complete": self.attribution.complete,
             "sanity": {**asdict(self.sanity), "passed": self.sanity.passed},
         }
@@ -68,7 +68,7 @@ class TableExplanation:
             bars_text(found.names, list(found.mean), ranges),
             "",
             headings[1],
-            bars_text(self.attribution.names, self.attribution.mean_size()),
+            bars_text(*self.attribution.ranked()),
             "",
             f"Sanity check: {self.sanity.text()}",
         ])  # fmt: skip

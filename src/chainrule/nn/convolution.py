@@ -42,7 +42,7 @@ def overhangs(convolution: nn.Module, x: Tensor) -> bool:
 
 
 def _sees_bfloat16(x: Tensor) -> bool:
-    return not x.is_cuda and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled(x.device.type))
+    return x.is_cpu and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"))
 
 
 def _pad(convolution: nn.Module, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ class Fronted(nn.Module):
     """``network(*front(*inputs))``: raw encoded inputs in, the network's outputs out.
 
     With ``pieces`` the front gives (B, P, ...): frames or windows of one sample. Each goes through the network, and the
-    sample's outputs are the mean over its pieces.
+    sample's outputs are the mean over its pieces: of logits, not of probabilities.
     """
 
     def __init__(self, front: nn.Module, network: nn.Module, *, pieces: bool = False) -> None:

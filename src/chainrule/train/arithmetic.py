@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from chainrule.data.samples import Batch
+from chainrule.data.threads import usable_cores
 from chainrule.errors import InputError
 from chainrule.nn.convolution import CONVOLUTIONS, SAFE, overhangs
-
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the axes of a kernel's weight
 
@@ -83,26 +82,11 @@ def find_device(name: str) -> torch.device:
 
 
 def available_threads() -> int:
-    """CPU cores this process may use: OMP_NUM_THREADS, or its affinity and the container's quota where one is set."""
+    """Threads for arithmetic: OMP_NUM_THREADS where it is set, or a thread for each core this process may use."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores))
-
-
-def _quota() -> int | None:
-    try:  # control groups version 2, then version 1
-        text = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if text[0] == "max" else int(int(text[0]) / int(text[1]) + 0.5)
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        quota = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-        return None if quota <= 0 else int(quota / period + 0.5)
-    except (OSError, ValueError):
-        return None
+    return usable_cores()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

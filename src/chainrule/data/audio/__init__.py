@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +20,16 @@ from chainrule.data.audio.records import AudioRecords, AudioStore, columns_of, d
 from chainrule.data.audio.schema import NAME as NAME
 from chainrule.data.audio.schema import AudioSchema
 from chainrule.data.config import DataConfig
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.labels import FEW, encode_targets, label_findings, target_of_labels
+from chainrule.data.labels import FEW, encode_targets, target_of_labels
 from chainrule.data.media import (
     SOUND_FILES,
-    MediaFiles,
-    PathTable,
-    folder_files,
-    folder_reason,
-    list_files,
-    path_table,
-    table_files,
 )
 from chainrule.data.memory import Memory
 from chainrule.data.samples import Batch, Samples
 from chainrule.data.schema import from_json
-from chainrule.data.sources import Source, open_source
+from chainrule.data.sources import Source
 from chainrule.data.store import collect, stack, stacked_samples
 from chainrule.errors import InputError
 
@@ -48,8 +41,6 @@ ACCEPTED = (
     "expected a folder of class folders of WAV, FLAC, MP3 or OGG files, a CSV with a column of paths and one of "
     "labels, or files that are all named after their class, such as 7_jackson_32.wav (or any, with --target 'REGEX')"
 )
-
-Reader = Callable[[DataConfig], dict[str, AudioRecords]]
 
 
 def recognises(source: Source) -> str | None:
@@ -70,25 +61,9 @@ def read(source: Source, options: DataConfig) -> dict[str, AudioRecords]:
     return found[1](options)
 
 
-def _reader(source: Source) -> tuple[str, Reader] | None:
+def _reader(source: Source) -> tuple[str, Reader[AudioRecords]] | None:
     """The reason in words, and what reads it."""
-    path = source.path
-    if path is None:
-        return None
-    table = path_table(path, SOUND_FILES)
-    if table is not None:
-        return _table_reader(table)
-    reason = folder_reason(path, SOUND_FILES) if path.is_dir() else None
-    if reason is None:
-        return None
-    return reason, lambda options: {"all": decoded_records(folder_files(path, SOUND_FILES, options), options)}
-
-
-def _table_reader(found: PathTable) -> tuple[str, Reader]:
-    def read_with(options: DataConfig) -> dict[str, AudioRecords]:
-        return {part: decoded_records(files, options) for part, files in table_files(found, options).items()}
-
-    return f"table of {len(found.table):,} rows whose column {found.paths!r} holds paths of sound files", read_with
+    return None if source.path is None else files_reader(source.path, SOUND_FILES, decoded_records)
 
 
 def target_of(records: AudioRecords) -> str:
@@ -111,10 +86,9 @@ def read_inputs(inputs: Sequence[Any], schema: AudioSchema) -> AudioRecords:
     columns = ("lengths", "rates_hz", "hashes", "silent")
     return AudioRecords(
         AudioStore(
-            ids=tuple(name for store in stores for name in store.ids),
+            **joined(stores),
             signals=collect((signal for store in stores for signal in store.signals), memory),
             **dict[str, Any]((name, np.concatenate([getattr(store, name) for store in stores])) for name in columns),
-            notes=tuple(dict.fromkeys(note for store in stores for note in store.notes)),
             memory=memory,
         )
     )
@@ -123,15 +97,10 @@ def read_inputs(inputs: Sequence[Any], schema: AudioSchema) -> AudioRecords:
 def _input_stores(one: Any, schema: AudioSchema, options: DataConfig, memory: Memory) -> list[AudioStore]:
     if not isinstance(one, (str, Path)):
         return [_array_store(np.asarray(one), schema, memory)]
-    path = Path(one).expanduser()
-    if path.is_file() and SOUND_FILES.holds(path):
-        return [decoded_records(MediaFiles(paths={str(one): path}), options, memory).store]
-    source = open_source(one)
-    if source.path is not None and source.path.is_dir() and path_table(source.path, SOUND_FILES) is None:
-        root = source.path
-        files = MediaFiles(paths={name: root / name for name in list_files(root, SOUND_FILES).files})
-        return [decoded_records(files, options, memory).store]
-    return [replace(records.store, labels=None) for records in read(source, options).values()]
+    files = input_files(one, SOUND_FILES)
+    if files is None:
+        raise InputError(f"{str(one)!r} is no sound; give files ({', '.join(SOUND_FILES.endings)}), folders or arrays")
+    return [decoded_records(files, options, memory).store]
 
 
 def _array_store(array: NDArray[Any], schema: AudioSchema, memory: Memory) -> AudioStore:
@@ -153,22 +122,7 @@ def _array_store(array: NDArray[Any], schema: AudioSchema, memory: Memory) -> Au
 
 def findings(records: AudioRecords) -> list[Finding]:
     """Skipped and unusual files, empty or tiny classes, silence, and how long recordings are."""
-    store = records.store
-    found = [Finding("note", note) for note in store.notes]
-    if store.skipped:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in store.skipped[:FEW])
-        text = f"{len(store.skipped)} sound files cannot be read and are left out: {reasons}"
-        found.append(Finding("warning", text, tuple(name for name, _ in store.skipped[:FEW])))
-    for name in store.empty_classes:
-        found.append(Finding("warning", f"class folder {name!r} holds no sound files; it is no class"))
-    for remark, names in store.remarks.items():
-        found.append(Finding("note", f"{len(names)} recordings: {remark}", names[:FEW]))
-    if store.ignored:
-        found.append(Finding("note", f"{len(store.ignored)} other files or folders ignored", store.ignored[:FEW]))
-    if store.group_reason and store.groups is not None:
-        count = len(set(store.groups.tolist()))
-        found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
-    return found + label_findings(records.labels, "recording") + _sound_findings(records)
+    return media_findings(records, SOUND_FILES, "recording") + _sound_findings(records)
 
 
 def _sound_findings(records: AudioRecords) -> list[Finding]:

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from chainrule.data.audio.front import cut
-from chainrule.data.mixing import check_alphas, mix
+from chainrule.data.mixing import check_alphas, check_amounts, mix
 from chainrule.data.samples import Batch
-from chainrule.errors import InputError
 
 FINE = 1 << 16  # parts of a sample
 MASKS = 2  # of each axis, as in the paper's LibriSpeech policies
@@ -38,9 +37,7 @@ class AudioAugmentConfig:
     mixup: float = 0.0  # alpha of the shares by which recordings and their targets are blended; 0: not
 
     def __post_init__(self) -> None:
-        for name, most in MOST.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"augment.{name} must be from 0 to {most:g}, got {getattr(self, name)}")
+        check_amounts(self, MOST)
         check_alphas(mixup=self.mixup)
 
 

@@ -66,7 +66,7 @@ def find_clip(durations_s: NDArray[np.float64], asked_s: float) -> tuple[float, 
     pieces = max(1, min(MOST_PIECES, math.ceil(long / clip_s - 0.1)))
     seen = f"windows of {clip_s:g} s"
     if pieces > 1:
-        seen += f", {pieces} of a recording in evaluation, their answers averaged"
+        seen += f", {pieces} of a recording in evaluation, their outputs averaged"
     held = "all" if longest <= clip_s * pieces else "19 of 20" if long <= 1.1 * clip_s * pieces else "not all"
     why = "as data.clip_s says" if asked_s else "data.clip_s sets another"
     return clip_s, pieces, f"{seen}: {held} recordings fit, the longest is {longest:.3g} s; {why}"

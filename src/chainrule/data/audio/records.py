@@ -5,44 +5,35 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.audio.decode import WORKING_RATE_HZ, Decoded, Signal, decode_files
 from chainrule.data.config import DataConfig
+from chainrule.data.decoded import MediaRecords, MediaStore
 from chainrule.data.media import SOUND_FILES, MediaFiles, refuse_too_many_bad
 from chainrule.data.memory import Memory
 from chainrule.data.store import collect
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioStore:
+class AudioStore(MediaStore):
     """One source's recordings; every selection of records shares it."""
 
-    ids: tuple[str, ...]
     signals: Sequence[Signal]  # each (T,), of any length, at its rate
     lengths: NDArray[np.int64]  # samples of each
     rates_hz: NDArray[np.int64]
     hashes: NDArray[np.uint64]
     silent: NDArray[np.bool_]  # all samples equal
-    labels: NDArray[Any] | None = None
-    label_name: str = "class"
-    label_pattern: str = ""  # the regular expression that found labels in the names
-    groups: NDArray[Any] | None = None
-    group_reason: str = ""
-    times: NDArray[Any] | None = None
     digests: tuple[str, ...] = ()  # sha256 of each file's bytes; nothing for arrays
-    skipped: tuple[tuple[str, str], ...] = ()  # (id, reason)
-    remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was unusual -> ids
-    ignored: tuple[str, ...] = ()
-    empty_classes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    memory: Memory = field(default_factory=Memory)  # what signals and the tensors made from them may take
+
+    def digest(self, row: int) -> str:
+        """SHA-256 of the file, or a hash of an array's samples."""
+        return self.digests[row] if self.digests else f"{int(self.hashes[row]):016x}"
 
     @cached_property
     def durations_s(self) -> NDArray[np.float64]:
@@ -50,35 +41,8 @@ class AudioStore:
         return self.lengths / self.rates_hz
 
 
-class AudioRecords:
-    """Rows of a store, as the Records protocol asks."""
-
-    def __init__(self, store: AudioStore, rows: NDArray[np.int64] | None = None) -> None:
-        self.store = store
-        self.rows = np.arange(len(store.ids)) if rows is None else rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The files' relative paths, or ``recording 17``, counted from 0 as in the array."""
-        return tuple(self.store.ids[row] for row in self.rows)
-
-    @property
-    def labels(self) -> NDArray[Any] | None:
-        """Class names, class numbers or numbers, as they came."""
-        return None if self.store.labels is None else self.store.labels[self.rows]
-
-    @property
-    def groups(self) -> NDArray[Any] | None:
-        """What must stay on one side of the split."""
-        return None if self.store.groups is None else self.store.groups[self.rows]
-
-    @property
-    def times(self) -> NDArray[Any] | None:
-        """Moments from a column the user named."""
-        return None if self.store.times is None else self.store.times[self.rows]
+class AudioRecords(MediaRecords[AudioStore]):
+    """Rows of a store of recordings."""
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
@@ -93,19 +57,6 @@ class AudioRecords:
     def signal(self, place: int) -> Signal:
         """The samples of one record, at its own rate."""
         return self.store.signals[int(self.rows[place])]
-
-    def select(self, rows: NDArray[np.int64]) -> Self:
-        """The records of these rows, sharing the samples."""
-        return type(self)(self.store, self.rows[rows])
-
-    def fingerprint(self) -> str:
-        """SHA-256 over ids, labels and content (file bytes, or the samples of arrays)."""
-        digest, labels = sha256(), self.labels
-        content = self.store.digests or [f"{value:016x}" for value in self.store.hashes.tolist()]
-        for place, row in enumerate(self.rows):
-            label = "" if labels is None else str(labels[place])
-            digest.update(f"{self.store.ids[row]}\0{label}\0{content[row]}\n".encode())
-        return digest.hexdigest()
 
     def hashes(self) -> NDArray[np.uint64]:
         """Equal for equal samples at an equal rate, whatever the file's format."""

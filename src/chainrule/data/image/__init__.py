@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.config import DataConfig
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
 from chainrule.data.image.arrays import (
     array_pairs,
     idx_images,
@@ -26,24 +27,17 @@ from chainrule.data.image.arrays import (
 )
 from chainrule.data.image.augment import AugmentConfig
 from chainrule.data.image.augment import augment as augment_images
-from chainrule.data.image.decode import DARK, FEW, WORKING_PX, Pixels, resize, to_channels
+from chainrule.data.image.decode import DARK, Pixels, resize, to_channels
 from chainrule.data.image.files import decoded_records
 from chainrule.data.image.npz import npz_shapes
 from chainrule.data.image.records import ArrayImages, ChosenRows, ImageRecords, ImageStore
+from chainrule.data.image.size import check_size, common_size
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.labels import encode_targets, label_findings, target_of_labels
+from chainrule.data.labels import FEW, encode_targets, target_of_labels
 from chainrule.data.levels import chosen_levels, levels_note
 from chainrule.data.media import (
     IMAGES,
-    FilesBelow,
-    MediaFiles,
-    PathTable,
-    folder_files,
-    folder_reason,
-    list_files,
-    path_table,
     refuse_columns,
-    table_files,
 )
 from chainrule.data.memory import Memory
 from chainrule.data.samples import Batch, Samples
@@ -57,12 +51,10 @@ GIVES = ("image", "vector")
 AUGMENT = AugmentConfig
 LINEAR_PX = 16  # side of what the linear baseline sees
 SMALL_PX = 64  # images of one size up to this are taken as they are
-SMALLEST_PX, LARGEST_PX = 8, 4096  # what data.image_size may ask for
+LARGEST_PX = 4096  # what data.image_size may ask for
 DEFAULT_PX = 128  # the longer side that larger images are brought to
 STATISTICS_IMAGES = 2_000
 SMALL_MAP_BYTES = 512 << 20  # arrays mapped from disk stay there from this size on
-
-Reader = Callable[[DataConfig], dict[str, ImageRecords]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +69,6 @@ class ImageSchema:
     std: tuple[float, ...]
     white: float = 0.0  # the level of decimal or 16-bit arrays that means white; 0 where the train split had none
     notes: tuple[str, ...] = ()  # what was decided, and why
-
-    @property
-    def working_px(self) -> int:
-        """The longer side that files are first shrunk to, the same in every verb."""
-        return max(WORKING_PX, *self.size_px)
 
 
 class ImageFront(nn.Module):
@@ -121,16 +108,17 @@ def read(source: Source, options: DataConfig) -> dict[str, ImageRecords]:
     return found[1](options)
 
 
-def _reader(source: Source) -> tuple[str, Reader] | None:
+def _reader(source: Source) -> tuple[str, Reader[ImageRecords]] | None:
     """The reason in words, and what reads it."""
-    if source.path is None:
+    path = source.path
+    if path is None:
         return _value_reader(source.value)
-    if source.path.is_dir():
-        return _folder_reader(source.path)
-    return _file_reader(source.path)
+    if suffix(path) == ".npz" and path.is_file():
+        return _npz_reader(path)
+    return _idx_reader(path) or files_reader(path, IMAGES, decoded_records)
 
 
-def _value_reader(value: Any) -> tuple[str, Reader] | None:
+def _value_reader(value: Any) -> tuple[str, Reader[ImageRecords]] | None:
     arrays = _named_arrays(value)
     pairs = array_pairs({key: np.shape(array) for key, array in arrays.items()})
     if not pairs:
@@ -150,39 +138,16 @@ def _named_arrays(value: Any) -> dict[str, Any]:
     return {"X": value} if isinstance(value, (np.ndarray, Tensor)) else {}
 
 
-def _folder_reader(path: Path) -> tuple[str, Reader] | None:
-    idx = idx_images(path)
-    if idx:
-        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(
-            lambda memory: read_idx_images(path, memory)
-        )
-    table = path_table(path, IMAGES)
-    if table is not None:
-        return _table_reader(table)
-    reason = folder_reason(path, IMAGES)
-    if reason is None:
+def _npz_reader(path: Path) -> tuple[str, Reader[ImageRecords]] | None:
+    shapes = npz_shapes(path)
+    pairs = array_pairs(shapes)
+    if not pairs:
         return None
-    return reason, lambda options: {"all": decoded_records(folder_files(path, IMAGES, options), options)}
+    held = ", ".join(f"{key} {shapes[key]}" for key, _ in pairs.values())
+    return f"npz with images: {held}", _plain(lambda memory: read_npz(path, memory))
 
 
-def _file_reader(path: Path) -> tuple[str, Reader] | None:
-    if suffix(path) == ".npz":
-        shapes = npz_shapes(path)
-        pairs = array_pairs(shapes)
-        if not pairs:
-            return None
-        held = ", ".join(f"{key} {shapes[key]}" for key, _ in pairs.values())
-        return f"npz with images: {held}", _plain(lambda memory: read_npz(path, memory))
-    idx = idx_images(path)
-    if idx:
-        return f"idx images: {', '.join(file.name for file in idx.values())}", _plain(
-            lambda memory: read_idx_images(path, memory)
-        )
-    table = path_table(path, IMAGES)
-    return None if table is None else _table_reader(table)
-
-
-def _idx_reader(path: Path) -> tuple[str, Reader] | None:
+def _idx_reader(path: Path) -> tuple[str, Reader[ImageRecords]] | None:
     files = idx_images(path)
     if not files:
         return None
@@ -190,14 +155,7 @@ def _idx_reader(path: Path) -> tuple[str, Reader] | None:
     return reason, _plain(lambda memory: read_idx_images(path, memory))
 
 
-def _table_reader(found: PathTable) -> tuple[str, Reader]:
-    def read_with(options: DataConfig) -> dict[str, ImageRecords]:
-        return {part: decoded_records(files, options) for part, files in table_files(found, options).items()}
-
-    return f"table of {len(found.table):,} rows whose column {found.paths!r} holds paths of images", read_with
-
-
-def _plain(read_all: Callable[[Memory], dict[str, ImageRecords]]) -> Reader:
+def _plain(read_all: Callable[[Memory], dict[str, ImageRecords]]) -> Reader[ImageRecords]:
     """A reader of arrays, which have neither columns nor file names."""
 
     def read_with(options: DataConfig) -> dict[str, ImageRecords]:
@@ -231,11 +189,9 @@ def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
         return ImageRecords(stores[0])
     return ImageRecords(
         ImageStore(
-            ids=tuple(name for store in stores for name in store.ids),
+            **joined(stores),
             pixels=collect((image for store in stores for image in ImageRecords(store).images), memory),
             memory=memory,
-            labels=None,
-            notes=tuple(dict.fromkeys(note for store in stores for note in store.notes)),
         )
     )
 
@@ -243,15 +199,10 @@ def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
 def _input_stores(one: Any, schema: ImageSchema, options: DataConfig, memory: Memory) -> list[ImageStore]:
     if not isinstance(one, (str, Path)):
         return [_array_store(np.asarray(one), schema, memory)]
-    path = Path(one).expanduser()
-    if path.is_file() and IMAGES.holds(path):
-        return [decoded_records(MediaFiles(paths={str(one): path}), options, memory).store]
-    source = open_source(one)
-    if source.path is not None and source.path.is_dir() and not idx_images(source.path):
-        root = source.path
-        files = MediaFiles(paths=FilesBelow(root, list_files(root, IMAGES).files))
+    files = input_files(one, IMAGES)
+    if files is not None and files.paths:
         return [decoded_records(files, options, memory).store]
-    return [replace(records.store, labels=None) for records in read(source, options).values()]
+    return [replace(records.store, labels=None) for records in read(open_source(one), options).values()]
 
 
 def _array_store(array: NDArray[Any], schema: ImageSchema, memory: Memory) -> ImageStore:
@@ -271,22 +222,7 @@ def _array_store(array: NDArray[Any], schema: ImageSchema, memory: Memory) -> Im
 
 def findings(records: ImageRecords) -> list[Finding]:
     """Skipped and unusual files, empty or tiny classes, images of one colour."""
-    store = records.store
-    found = [Finding("note", note) for note in store.notes]
-    if store.skipped:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in store.skipped[:FEW])
-        text = f"{len(store.skipped)} images cannot be read and are left out: {reasons}"
-        found.append(Finding("warning", text, tuple(name for name, _ in store.skipped[:FEW])))
-    for name in store.empty_classes:
-        found.append(Finding("warning", f"class folder {name!r} holds no images; it is no class"))
-    for remark, names in store.remarks.items():
-        found.append(Finding("warning" if remark == DARK else "note", f"{len(names)} images: {remark}", names[:FEW]))
-    if store.ignored:
-        found.append(Finding("note", f"{len(store.ignored)} other files or folders ignored", store.ignored[:FEW]))
-    if store.group_reason and store.groups is not None:
-        count = len(set(store.groups.tolist()))
-        found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
-    return found + label_findings(records.labels, "image") + _blank_findings(records)
+    return media_findings(records, IMAGES, "image", (DARK,)) + _blank_findings(records)
 
 
 def _blank_findings(records: ImageRecords) -> list[Finding]:
@@ -305,10 +241,7 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
         train.labels, train.store.label_name, options.task, train.ids[0], "images", _accepted(),
         train.store.label_pattern,
     )  # fmt: skip
-    if options.image_size and not SMALLEST_PX <= options.image_size <= LARGEST_PX:
-        raise InputError(
-            f"data.image_size is {options.image_size}; expected {SMALLEST_PX} to {LARGEST_PX} pixels, or 0"
-        )
+    check_size(options.image_size, LARGEST_PX)
     size_px, size_reason = find_size(train.shapes, options.image_size)
     channels = options.channels or int(train.shapes[:, 2].max())
     mean, std = chosen_levels(options, channels) or _statistics(train.images, channels)
@@ -326,25 +259,14 @@ def find_size(shapes: Sequence[tuple[int, ...]] | NDArray[np.int64], longer_px: 
     """
     sizes = np.asarray(shapes, dtype=np.float64)[:, :2]
     H, W = (int(side) for side in np.median(sizes, axis=0))
-    equal = bool((sizes == sizes[0]).all())
-    if not longer_px and equal and max(H, W) <= SMALL_PX:
+    if not longer_px and bool((sizes == sizes[0]).all()) and max(H, W) <= SMALL_PX:
         return (H, W), f"{H} x {W} pixels (height x width), as all images are"
-    ratios = sizes[:, 1] / sizes[:, 0]
-    same_shape = float(np.ptp(ratios)) <= 0.05 * float(np.median(ratios))
-    longer = longer_px or min(DEFAULT_PX, _multiple_of_8(max(H, W)))
-    shorter = min(longer, _multiple_of_8(longer * min(H, W) / max(H, W))) if same_shape and H != W else longer
-    size_px = (longer, shorter) if H > W else (shorter, longer)
-    why = f"data.image_size={longer_px}" if longer_px else f"the middle size is {H} x {W}; data.image_size sets another"
-    shape = "shape kept" if same_shape else "shapes differ, so all are squeezed to a square"
-    return size_px, f"{size_px[0]} x {size_px[1]} pixels (height x width): {why}; {shape}"
-
-
-def _multiple_of_8(side: float) -> int:
-    return max(8, round(side / 8) * 8)
+    usual = f"the middle size is {H} x {W}; data.image_size sets another"
+    return common_size(sizes, longer_px, DEFAULT_PX, usual)
 
 
 def _statistics(images: Sequence[Pixels], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in 0..1, over at most 2,000 images spread evenly."""
+    """Mean and standard deviation per channel in 0..1, over all images, or 2,000 and more spread evenly."""
     step = max(1, len(images) // STATISTICS_IMAGES)
     histogram = np.zeros((channels, 256))
     for image in images[::step]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from chainrule.data.image.warp import blur, saturate, to_uint8, turn_hue, warp
-from chainrule.data.mixing import check_alphas, mix
+from chainrule.data.mixing import check_alphas, check_amounts, mix
 from chainrule.data.samples import Batch
 from chainrule.errors import InputError
 
@@ -47,9 +47,7 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         if self.flip not in FLIPS:
             raise InputError(f"augment.flip must be auto, yes, no or both, got {self.flip!r}")
-        for name, most in MOST.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"augment.{name} must be from 0 to {most:g}, got {getattr(self, name)}")
+        check_amounts(self, MOST)
         check_alphas(mixup=self.mixup, cutmix=self.cutmix)
 
     def mirrored(self, batch: Batch) -> Batch | None:
@@ -80,7 +78,7 @@ def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> 
     if config.erase:
         image = _erase(image, draws[:, 3:5], config.erase)
     if config.brightness or config.contrast:
-        image = _relight(image, draws[:, 5], draws[:, 6], config)
+        image = relight(image, draws[:, 5], draws[:, 6], config.brightness, config.contrast)
     if config.saturation or config.hue:
         image = _recolour(image, 2 * more[:, 4] - 1, 2 * more[:, 5] - 1, config)
     if config.blur:
@@ -95,8 +93,8 @@ def _move(image: Tensor, moves: Tensor, shift: float, mirror: Tensor | None, tur
     most = (round(shift * H), round(shift * W))
     if not any(most) and mirror is None and turn is None:
         return image
-    rows = _moved_places(H, most[0], moves[:, 0])
-    columns = _moved_places(W, most[1], moves[:, 1])
+    rows = moved_places(H, most[0], moves[:, 0])
+    columns = moved_places(W, most[1], moves[:, 1])
     if mirror is not None:
         columns = torch.where(mirror[:, None] < 0.5, columns.flip(1), columns)
     if turn is not None:
@@ -105,7 +103,7 @@ def _move(image: Tensor, moves: Tensor, shift: float, mirror: Tensor | None, tur
     return image.reshape(B, C, H * W).gather(2, places.expand(B, C, H * W)).view(B, C, H, W)
 
 
-def _moved_places(size: int, most: int, draw: Tensor) -> Tensor:
+def moved_places(size: int, most: int, draw: Tensor) -> Tensor:
     """(B, size): where each pixel of an axis comes from, reflected at both ends."""
     offset = (draw * (2 * most + 1)).long() - most
     places = (torch.arange(size, device=draw.device) + offset[:, None]).abs()
@@ -125,12 +123,18 @@ def _erase(image: Tensor, centres: Tensor, share: float) -> Tensor:
     return torch.where(covered, mean, image)
 
 
-def _relight(image: Tensor, brighter: Tensor, stronger: Tensor, config: AugmentConfig) -> Tensor:
-    gain = (1 + config.contrast * (2 * stronger - 1)).view(-1, 1, 1, 1)
-    lift = (255 * config.brightness * (2 * brighter - 1)).view(-1, 1, 1, 1)
-    levels = image.float()
-    mean = levels.mean((1, 2, 3), keepdim=True)
-    return to_uint8((levels - mean) * gain + (mean + lift))
+def relight(pixels: Tensor, brighter: Tensor, stronger: Tensor, brightness: float, contrast: float) -> Tensor:
+    """Each row of uint8 (B, ...) brighter by up to ``brightness`` and stronger about its mean by up to ``contrast``.
+
+    Args:
+        brighter, stronger: (B,) draws from 0 to 1, of which a half changes nothing.
+    """
+    one_each = (-1, *[1] * (pixels.ndim - 1))
+    gain = (1 + contrast * (2 * stronger - 1)).view(one_each)
+    lift = (255 * brightness * (2 * brighter - 1)).view(one_each)
+    levels = pixels.float()
+    mean = levels.mean(tuple(range(1, pixels.ndim)), keepdim=True)
+    return to_uint8(levels.sub_(mean).mul_(gain).add_(mean + lift))
 
 
 def _recolour(image: Tensor, stronger: Tensor, turned: Tensor, config: AugmentConfig) -> Tensor:

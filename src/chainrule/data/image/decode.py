@@ -23,7 +23,6 @@ from chainrule.data.threads import stream_in_threads
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # no format that runs another program
 WORKING_PX = 256  # the longer side that decoded files are kept at where no larger size is asked for
 AHEAD_PIXELS = 2_000_000  # that each thread decodes before it hands them over
-FEW = 5
 DARK = "16-bit levels stay below an eighth of the range, so little of them is left in 8 bits; stretch them to 0..65535"
 
 Pixels = NDArray[np.uint8]  # (H, W, C) with C = 1 or 3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b, sha256
-from typing import Any, Protocol, Self, overload
+from hashlib import blake2b
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from chainrule.data.decoded import MediaRecords, MediaStore
 from chainrule.data.image.decode import Pixels, to_channels
-from chainrule.data.memory import Memory
 from chainrule.data.store import BLOCK, FileRows
 from chainrule.data.threads import in_threads
 
@@ -120,25 +120,17 @@ class ChosenImages(Sequence[Pixels]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageStore:
+class ImageStore(MediaStore):
     """One source's images; every selection of records shares it."""
 
-    ids: Sequence[str]
     pixels: PixelStore
-    labels: NDArray[Any] | None
-    label_name: str = "class"
-    label_pattern: str = ""  # the regular expression that found labels in the names
-    groups: NDArray[Any] | None = None
-    group_reason: str = ""
-    times: NDArray[Any] | None = None
     digests: NDArray[np.uint8] | None = None  # (N, 32) sha256 of each file's bytes; None for arrays
-    memory: Memory = field(default_factory=Memory)  # what pixels and the tensors made from them may take
     white: float = 0.0  # the level that became 255 where arrays were scaled, otherwise 0
-    skipped: tuple[tuple[str, str], ...] = ()  # (id, reason)
-    remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was unusual -> ids
-    ignored: tuple[str, ...] = ()
-    empty_classes: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+
+    def digest(self, row: int) -> str:
+        """SHA-256 of the file, or a hash of an array's pixels."""
+        content = self.pixel_digests if self.digests is None else self.digests
+        return str(content[row].tobytes().hex())
 
     @property
     def pixel_digests(self) -> NDArray[np.uint8]:
@@ -179,35 +171,8 @@ class ImageStore:
         return looks
 
 
-class ImageRecords:
-    """Rows of a store, as the Records protocol asks."""
-
-    def __init__(self, store: ImageStore, rows: NDArray[np.int64] | None = None) -> None:
-        self.store = store
-        self.rows = np.arange(len(store.ids)) if rows is None else rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The files' relative paths, or ``image 17``, counted from 0 as in the array."""
-        return tuple(self.store.ids[row] for row in self.rows.tolist())
-
-    @property
-    def labels(self) -> NDArray[Any] | None:
-        """Class names, class numbers or numbers, as they came."""
-        return None if self.store.labels is None else self.store.labels[self.rows]
-
-    @property
-    def groups(self) -> NDArray[Any] | None:
-        """What must stay on one side of the split."""
-        return None if self.store.groups is None else self.store.groups[self.rows]
-
-    @property
-    def times(self) -> NDArray[Any] | None:
-        """Moments from a column the user named."""
-        return None if self.store.times is None else self.store.times[self.rows]
+class ImageRecords(MediaRecords[ImageStore]):
+    """Rows of a store of images."""
 
     @property
     def images(self) -> ChosenImages:
@@ -218,19 +183,6 @@ class ImageRecords:
     def shapes(self) -> NDArray[np.int64]:
         """(N, 3): height, width and channels of each record's image."""
         return self.store.pixels.shapes[self.rows]
-
-    def select(self, rows: NDArray[np.int64]) -> Self:
-        """The records of these rows, sharing the pixels."""
-        return type(self)(self.store, self.rows[rows])
-
-    def fingerprint(self) -> str:
-        """SHA-256 over ids, labels and content (file bytes, or pixels of arrays)."""
-        digest, labels = sha256(), self.labels
-        content = self.store.pixel_digests if self.store.digests is None else self.store.digests
-        for place, row in enumerate(self.rows.tolist()):
-            label = "" if labels is None else str(labels[place])
-            digest.update(f"{self.store.ids[row]}\0{label}\0{content[row].tobytes().hex()}\n".encode())
-        return digest.hexdigest()
 
     def hashes(self) -> NDArray[np.uint64]:
         """Equal for images of equal size and pixels."""

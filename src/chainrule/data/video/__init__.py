@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chainrule.data.config import DataConfig
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
 from chainrule.data.image.decode import resize, to_channels
+from chainrule.data.image.size import check_size, common_size
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.labels import encode_targets, label_findings, target_of_labels
+from chainrule.data.labels import FEW, encode_targets, target_of_labels
 from chainrule.data.levels import chosen_levels, levels_note
-from chainrule.data.media import (
-    VIDEO_FILES,
-    MediaFiles,
-    folder_files,
-    folder_reason,
-    list_files,
-    path_table,
-    refuse_columns,
-    table_files,
-)
+from chainrule.data.media import VIDEO_FILES, MediaFiles, refuse_columns
 from chainrule.data.memory import Memory
 from chainrule.data.samples import Batch, Samples
 from chainrule.data.schema import ClassTarget, from_json
-from chainrule.data.sources import Source, open_source
+from chainrule.data.sources import Source
 from chainrule.data.store import collect, stack, stacked_samples
 from chainrule.data.video.augment import VideoAugmentConfig
 from chainrule.data.video.augment import augment as augment_videos
@@ -45,19 +38,16 @@ GIVES = ("clip", "image")
 AUGMENT = VideoAugmentConfig
 DEFAULT_PX = 112  # the longer side that larger frames are brought to, as in Tran et al. 2018, arXiv:1711.11248
 LEAST_WORKING_PX = 64  # files are kept at least this large, so that near copies can be told
-SMALLEST_PX, LARGEST_PX = 8, 1024  # what data.image_size may ask for
+LARGEST_PX = 1024  # what data.image_size may ask for
 MOST_FRAMES = 512  # what data.clip_frames may ask for
 LINEAR_PX = 12  # side of what the linear baseline sees
 STATISTICS_VIDEOS = 500
 STRIP_FRAMES = 8
-FEW = 5
 SIDES = {"left", "right", "clockwise", "counterclockwise", "anticlockwise", "leftward", "rightward"}
 ACCEPTED = (
     "expected a folder of class folders of clips (MP4, AVI, WebM, MOV, MKV), a CSV with a column of paths, or arrays "
     "(N, T, H, W, 3) of uint8, with one label per clip"
 )
-
-Reader = Callable[[DataConfig], dict[str, VideoRecords]]
 
 
 def recognises(source: Source) -> str | None:
@@ -78,27 +68,18 @@ def read(source: Source, options: DataConfig) -> dict[str, VideoRecords]:
     return found[1](options)
 
 
-def _reader(source: Source) -> tuple[str, Reader] | None:
+def _reader(source: Source) -> tuple[str, Reader[VideoRecords]] | None:
     """The reason in words, and what reads it."""
-    path = source.path
-    if path is None:
+    if source.path is None:
         return _array_reader(source.value)
-    table = path_table(path, VIDEO_FILES)
-    if table is not None:
-        reason = f"table of {len(table.table):,} rows whose column {table.paths!r} holds paths of videos"
-        return reason, lambda options: {
-            part: decoded_records(files, _sampling(options), options)
-            for part, files in table_files(table, options).items()
-        }
-    reason_ = folder_reason(path, VIDEO_FILES) if path.is_dir() else None
-    if reason_ is None:
-        return None
-    return reason_, lambda options: {
-        "all": decoded_records(folder_files(path, VIDEO_FILES, options), _sampling(options), options)
-    }
+    return files_reader(source.path, VIDEO_FILES, _decoded)
 
 
-def _array_reader(value: Any) -> tuple[str, Reader] | None:
+def _decoded(files: MediaFiles, options: DataConfig) -> VideoRecords:
+    return decoded_records(files, _sampling(options), options)
+
+
+def _array_reader(value: Any) -> tuple[str, Reader[VideoRecords]] | None:
     """A reader of one array of videos (N, T, H, W, C), alone or with a label for each."""
     pair = value if isinstance(value, (tuple, list)) and len(value) == 2 else (value, None)
     shape = np.shape(pair[0]) if hasattr(pair[0], "shape") else ()
@@ -133,10 +114,7 @@ def _sampling(options: DataConfig) -> Sampling:
     Raises:
         InputError: a size, a number of frames or a duration that makes no sense.
     """
-    if options.image_size and not SMALLEST_PX <= options.image_size <= LARGEST_PX:
-        raise InputError(
-            f"data.image_size is {options.image_size}; expected {SMALLEST_PX} to {LARGEST_PX} pixels, or 0"
-        )
+    check_size(options.image_size, LARGEST_PX)
     if not 1 <= options.clip_frames <= MOST_FRAMES:
         raise InputError(f"data.clip_frames is {options.clip_frames}; expected 1 to {MOST_FRAMES}")
     if not 0 <= options.clip_s < float("inf"):
@@ -164,7 +142,7 @@ def read_inputs(inputs: Sequence[Any], schema: VideoSchema) -> VideoRecords:
         return VideoRecords(stores[0])
     return VideoRecords(
         VideoStore(
-            ids=tuple(name for store in stores for name in store.ids),
+            **joined(stores),
             frames=collect((frames for store in stores for frames in store.frames), memory),
             memory=memory,
             contents=tuple(content for store in stores for content in store.contents),
@@ -177,18 +155,9 @@ def read_inputs(inputs: Sequence[Any], schema: VideoSchema) -> VideoRecords:
 def _input_stores(one: Any, sampling: Sampling, options: DataConfig, memory: Memory) -> list[VideoStore]:
     if not isinstance(one, (str, Path)):
         return [array_records(_input_videos(np.asarray(one)), None, sampling, memory).store]
-    path = Path(one).expanduser()
-    if path.is_file() and VIDEO_FILES.holds(path):
-        return [decoded_records(MediaFiles(paths={str(one): path}), sampling, options, memory).store]
-    source = open_source(one)
-    table = None if source.path is None else path_table(source.path, VIDEO_FILES)
-    if table is not None:
-        parts = table_files(table, options).values()
-        return [replace(decoded_records(files, sampling, options, memory).store, labels=None) for files in parts]
-    if source.path is None or not source.path.is_dir():
+    files = input_files(one, VIDEO_FILES)
+    if files is None:
         raise InputError(f"{str(one)!r} is no video; give files ({', '.join(VIDEO_FILES.endings)}), folders or arrays")
-    root = source.path
-    files = MediaFiles(paths={name: root / name for name in list_files(root, VIDEO_FILES).files})
     return [decoded_records(files, sampling, options, memory).store]
 
 
@@ -203,23 +172,7 @@ def _input_videos(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 def findings(records: VideoRecords) -> list[Finding]:
     """Skipped and unusual files, empty or tiny classes, videos in which nothing moves."""
-    store = records.store
-    found = []
-    if store.skipped:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in store.skipped[:FEW])
-        text = f"{len(store.skipped)} videos cannot be read and are left out: {reasons}"
-        found.append(Finding("warning", text, tuple(name for name, _ in store.skipped[:FEW])))
-    for name in store.empty_classes:
-        found.append(Finding("warning", f"class folder {name!r} holds no videos; it is no class"))
-    for remark, names in store.remarks.items():
-        level = "warning" if remark.startswith((BROKEN_FRAMES, STILL, "trunc")) else "note"
-        found.append(Finding(level, f"{len(names)} videos: {remark}", names[:FEW]))
-    if store.ignored:
-        found.append(Finding("note", f"{len(store.ignored)} other files or folders ignored", store.ignored[:FEW]))
-    if store.group_reason and store.groups is not None:
-        count = len(set(store.groups.tolist()))
-        found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
-    return found + label_findings(records.labels, "video")
+    return media_findings(records, VIDEO_FILES, "video", (BROKEN_FRAMES, STILL, "trunc"))
 
 
 def learn_schema(train: VideoRecords, options: DataConfig) -> VideoSchema:
@@ -232,7 +185,8 @@ def learn_schema(train: VideoRecords, options: DataConfig) -> VideoSchema:
     target, reason = target_of_labels(
         train.labels, store.label_name, options.task, train.ids[0], "videos", ACCEPTED, store.label_pattern
     )
-    size_px, size_reason = find_size(shapes[:, 2:4], options.image_size)
+    usual = "data.image_size sets another longer side"
+    size_px, size_reason = common_size(shapes[:, 2:4].astype(np.float64), options.image_size, DEFAULT_PX, usual)
     channels, windows = options.channels or int(shapes[:, 4].max()), int(shapes[:, 0].max())
     mean, std = chosen_levels(options, channels) or _statistics(train, channels)
     notes = (
@@ -264,28 +218,8 @@ def _sides(target: Any) -> list[str]:
     return [f"training mirrors videos, which may turn {named} into another class: --set augment.flip=no prevents it"]
 
 
-def find_size(shapes: NDArray[np.int64], longer_px: int) -> tuple[tuple[int, int], str]:
-    """(H, W) that all frames are brought to, and why; sides that are not given are multiples of 8.
-
-    Videos of one shape keep it, others become square. The longer side is ``longer_px`` if given, else the usual one.
-    """
-    H, W = np.median(shapes, axis=0)
-    ratios = shapes[:, 1] / shapes[:, 0]
-    same_shape = float(np.ptp(ratios)) <= 0.05 * float(np.median(ratios))
-    longer = longer_px or _multiple_of_8(max(H, W))
-    shorter = min(longer, _multiple_of_8(longer * min(H, W) / max(H, W))) if same_shape and H != W else longer
-    size_px = (longer, shorter) if H > W else (shorter, longer)
-    why = f"data.image_size={longer_px}" if longer_px else "data.image_size sets another longer side"
-    shape = "shape kept" if same_shape else "shapes differ, so all are squeezed to a square"
-    return size_px, f"{size_px[0]} x {size_px[1]} pixels (height x width): {why}; {shape}"
-
-
-def _multiple_of_8(side: float) -> int:
-    return max(8, round(side / 8) * 8)
-
-
 def _statistics(train: VideoRecords, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in 0..1, of four frames of at most 500 videos spread evenly."""
+    """Mean and standard deviation per channel in 0..1, over four frames and more of all videos, or of 500 and more."""
     moments = np.zeros((2, channels))
     places = range(0, len(train), max(1, len(train) // STATISTICS_VIDEOS))
     for place in places:

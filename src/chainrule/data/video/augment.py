@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from chainrule.data.mixing import check_alphas, mix
+from chainrule.data.image.augment import moved_places, relight
+from chainrule.data.mixing import check_alphas, check_amounts, mix
 from chainrule.data.samples import Batch
 from chainrule.data.video.decode import STORED_PER_FRAME
 from chainrule.errors import InputError
@@ -37,9 +37,7 @@ class VideoAugmentConfig:
             raise InputError(f"augment.flip must be auto, yes or no, got {self.flip!r}")
         if self.frames < 0:
             raise InputError(f"augment.frames must be 0 (all) or above, got {self.frames}")
-        for name, most in MOST.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"augment.{name} must be from 0 to {most:g}, got {getattr(self, name)}")
+        check_amounts(self, MOST)
         check_alphas(mixup=self.mixup, cutmix=self.cutmix)
 
     def mirrored(self, batch: Batch) -> Batch | None:
@@ -68,28 +66,14 @@ def augment(batch: Batch, generator: torch.Generator, config: VideoAugmentConfig
     frames = (segments * (S / count)).long().clamp_(max=S - 1)
     clip = stored[torch.arange(B, device=stored.device)[:, None], window[:, None], frames]
     if config.shift:
-        rows, columns = (_places(size, round(config.shift * size), draws[:, axis]) for axis, size in ((1, H), (2, W)))
+        rows, columns = (
+            moved_places(size, round(config.shift * size), draws[:, axis]) for axis, size in ((1, H), (2, W))
+        )
         clip = clip.gather(3, rows.view(B, 1, 1, H, 1).expand_as(clip))
         clip = clip.gather(4, columns.view(B, 1, 1, 1, W).expand_as(clip))
     if config.flip != "no":
         clip = torch.where(draws[:, 3].view(B, 1, 1, 1, 1) < 0.5, clip.flip(4), clip)
     if config.brightness or config.contrast:
-        clip = _relight(clip, 2 * draws[:, 4] - 1, 2 * draws[:, 5] - 1, config)
+        clip = relight(clip, draws[:, 4], draws[:, 5], config.brightness, config.contrast)
     changed = replace(batch, inputs=(clip, *batch.inputs[1:]))
     return mix(changed, generator, mixup=config.mixup, cutmix=config.cutmix)
-
-
-def _places(size: int, most: int, draw: Tensor) -> Tensor:
-    """(B, size): where each pixel of an axis comes from after a move by up to ``most``, reflected at both ends."""
-    offset = (draw * (2 * most + 1)).long() - most
-    places = (torch.arange(size, device=draw.device) + offset[:, None]).abs()
-    return torch.minimum(places, 2 * (size - 1) - places)
-
-
-def _relight(clip: Tensor, brighter: Tensor, stronger: Tensor, config: VideoAugmentConfig) -> Tensor:
-    """One change of the light for all frames of a clip, about the clip's mean level."""
-    gain = (1 + config.contrast * stronger).view(-1, 1, 1, 1, 1)
-    lift = (255 * config.brightness * brighter).view(-1, 1, 1, 1, 1)
-    levels = clip.float()
-    mean = levels.mean((1, 2, 3, 4), keepdim=True)
-    return levels.sub_(mean).mul_(gain).add_(mean + lift).round_().clamp_(0, 255).to(torch.uint8)

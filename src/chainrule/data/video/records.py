@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
+from chainrule.data.decoded import MediaRecords, MediaStore
 from chainrule.data.media import VIDEO_FILES, MediaFiles, refuse_too_many_bad
 from chainrule.data.memory import Memory
 from chainrule.data.store import Arrays, collect
@@ -24,26 +24,18 @@ STILL = "nothing moves in it"
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoStore:
+class VideoStore(MediaStore):
     """One source's videos; every selection of records shares it."""
 
-    ids: tuple[str, ...]
     frames: Arrays  # each (windows, stored frames, H, W, C) with C = 1 or 3
     contents: tuple[bytes, ...]  # 16 bytes over the frames of each
     near: tuple[int | None, ...]  # the perceptual hash of each one's middle frame
     working_px: int  # the longer side that frames were shrunk to
-    labels: NDArray[Any] | None = None
-    label_name: str = "class"
-    label_pattern: str = ""  # the regular expression that found labels in the names
-    groups: NDArray[Any] | None = None
-    group_reason: str = ""
-    times: NDArray[Any] | None = None
     digests: tuple[str, ...] = ()  # sha256 of each file's bytes; nothing for arrays
-    memory: Memory = field(default_factory=Memory)  # what frames and the tensors made from them may take
-    skipped: tuple[tuple[str, str], ...] = ()  # (id, reason)
-    remarks: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what was unusual -> ids
-    ignored: tuple[str, ...] = ()
-    empty_classes: tuple[str, ...] = ()
+
+    def digest(self, row: int) -> str:
+        """SHA-256 of the file, or a hash of an array's frames."""
+        return self.digests[row] if self.digests else self.contents[row].hex()
 
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
@@ -59,35 +51,8 @@ class VideoStore:
         return np.array(known, dtype=np.uint64)
 
 
-class VideoRecords:
-    """Rows of a store, as the Records protocol asks."""
-
-    def __init__(self, store: VideoStore, rows: NDArray[np.int64] | None = None) -> None:
-        self.store = store
-        self.rows = np.arange(len(store.ids)) if rows is None else rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def ids(self) -> tuple[str, ...]:
-        """The files' relative paths, or ``video 17``, counted from 0 as in the array."""
-        return tuple(self.store.ids[row] for row in self.rows)
-
-    @property
-    def labels(self) -> NDArray[Any] | None:
-        """Class names, class numbers or numbers, as they came."""
-        return None if self.store.labels is None else self.store.labels[self.rows]
-
-    @property
-    def groups(self) -> NDArray[Any] | None:
-        """The source video, or whatever else must stay on one side of the split."""
-        return None if self.store.groups is None else self.store.groups[self.rows]
-
-    @property
-    def times(self) -> NDArray[Any] | None:
-        """Moments from a column the user named."""
-        return None if self.store.times is None else self.store.times[self.rows]
+class VideoRecords(MediaRecords[VideoStore]):
+    """Rows of a store of videos."""
 
     def frames(self, place: int) -> Frames:
         """The frames of one record, (windows, stored frames, H, W, C), without a copy."""
@@ -97,19 +62,6 @@ class VideoRecords:
     def shapes(self) -> NDArray[np.int64]:
         """(N, 5): the shape of each record's frames, without reading them."""
         return self.store.frames.shapes[self.rows]
-
-    def select(self, rows: NDArray[np.int64]) -> Self:
-        """The records of these rows, sharing the frames."""
-        return type(self)(self.store, self.rows[rows])
-
-    def fingerprint(self) -> str:
-        """SHA-256 over ids, labels and content (file bytes, or the frames of arrays)."""
-        digest, labels = sha256(), self.labels
-        content = self.store.digests or [value.hex() for value in self.store.contents]
-        for place, row in enumerate(self.rows):
-            label = "" if labels is None else str(labels[place])
-            digest.update(f"{self.store.ids[row]}\0{label}\0{content[row]}\n".encode())
-        return digest.hexdigest()
 
     def hashes(self) -> NDArray[np.uint64]:
         """Equal for videos of equal kept frames."""
