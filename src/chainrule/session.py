@@ -14,7 +14,7 @@ from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples, TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget, Target
 from chainrule.errors import InputError
-from chainrule.models.catalog import CATALOG, Entry, clip_training
+from chainrule.models.catalog import CATALOG, Entry
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
@@ -55,7 +55,7 @@ class Session:
         self.recipe = dataclasses.replace(self.recipe, train=config)
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.arithmetic = Arithmetic(find_device(config.device), config.precision, config.channels_last == "on")
+        self.arithmetic = Arithmetic(find_device(config.device), config.precision, config.channels_last)
         self.arithmetic.place(self.module)
         if config.compile == "on":
             self.module.compile()
@@ -232,5 +232,5 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         if name in sizes and name != "model.dims":
             raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
     own = {f"model.{name}": value for name, value in entry.settings.items()}
-    training = {**entry.training(rows, columns), **(clip_training(rows) if takes == "clip" else {})}
+    training = {**entry.training(rows, columns), **kind.usual_settings(schema, takes, rows)}
     return build_recipe({**training, **own, **sizes, **settings, **fixed})

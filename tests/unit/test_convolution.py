@@ -58,6 +58,21 @@ def test_a_persons_own_convolution_is_refused_there() -> None:
 
 def test_channels_last_serves_kernels_of_images_and_of_clips() -> None:
     network = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv3d(4, 8, 3), nn.Conv1d(4, 8, 3))
-    Arithmetic(torch.device("cpu"), channels_last=True).place(network)
+    Arithmetic(torch.device("cpu"), channels_last="on").place(network)
     assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
     assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_deep_kernels_may_stay_channels_first() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(Conv2d(3, 512, 3, padding=1), Conv2d(512, 512, 3, padding=1))
+    x, formats = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last), []
+    plain = network(x)
+    Arithmetic(torch.device("cpu"), channels_last="shallow").place(network)
+    network[1].register_forward_hook(lambda _, __, y: formats.append(y.is_contiguous()))
+    torch.testing.assert_close(network(x), plain)
+    assert formats == [True]
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.is_contiguous()
+    Arithmetic(torch.device("cpu"), channels_last="on").place(network)
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)

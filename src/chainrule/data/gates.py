@@ -257,3 +257,8 @@ def pieces(schema: GateSchema, takes: str) -> int:
 def picture(batch: Batch, row: int, schema: GateSchema) -> None:
     """None: numbers are no picture."""
     return
+
+
+def usual_settings(schema: GateSchema, takes: str, rows: int) -> dict[str, Any]:
+    """None: the network's own are right."""
+    return {}

@@ -116,6 +116,9 @@ class DataKind(Protocol):
     def pieces(self, schema: Any, takes: str) -> int:
         """Into how many parts (frames, windows) a sample is cut up in evaluation, their outputs averaged; 1: whole."""
 
+    def usual_settings(self, schema: Any, takes: str, rows: int) -> dict[str, Any]:
+        """Settings that this data asks for in this form, whatever the network; those of a person win."""
+
     def augment(self, batch: Batch, generator: torch.Generator, config: Any) -> Batch:
         """The whole batch, augmented on its device with draws from ``generator`` only."""
 

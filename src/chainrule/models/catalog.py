@@ -87,11 +87,6 @@ def plain_training(rows: int, columns: int) -> dict[str, Any]:
     return {**image_training(rows, columns), "optimizer.learning_rate": 3e-4}
 
 
-def clip_training(rows: int) -> dict[str, Any]:
-    """What clips ask for, whatever the network: each costs as much as its frames, so fewer are seen."""
-    return {"train.batch_size": 16, "train.epochs": max(10, min(40, 20_000 // rows))}
-
-
 ALL_KINDS = ("gates", "table", "image")
 MEDIA = ("image", "audio", "video")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims

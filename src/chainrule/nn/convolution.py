@@ -62,8 +62,12 @@ class Conv1d(nn.Conv1d):
 class Conv2d(nn.Conv2d):
     """torch's, right in bfloat16 on small maps too: see ``overhangs``."""
 
+    channels_first = False  # whether the map is brought to that memory format first; no number depends on it
+
     def forward(self, input: Tensor) -> Tensor:
         """The new map."""
+        if self.channels_first:
+            input = input.contiguous()
         if _sees_bfloat16(input) and overhangs(self, input):
             return F.conv2d(_pad(self, input), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         return super().forward(input)

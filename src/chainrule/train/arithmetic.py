@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from chainrule.data.samples import Batch
 from chainrule.data.threads import usable_cores
 from chainrule.errors import InputError
-from chainrule.nn.convolution import CONVOLUTIONS, SAFE, overhangs
+from chainrule.nn.convolution import CONVOLUTIONS, SAFE, Conv2d, overhangs
 
+DEEP = 512  # channels from which some processors are faster with channels first: 1.6 times on 4x4 maps in bfloat16
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the axes of a kernel's weight
 
 
@@ -23,7 +24,7 @@ class Arithmetic:
 
     device: torch.device
     precision: str = "float32"  # or "bfloat16": autocast, weights stay float32
-    channels_last: bool = False
+    channels_last: str = "off"  # or "on", or "shallow": kernels of few channels only, see DEEP
 
     @property
     def asynchronous(self) -> bool:
@@ -39,8 +40,11 @@ class Arithmetic:
     def place(self, network: nn.Module) -> nn.Module:
         """The network on the device, the weights of its kernels in the chosen memory format."""
         network.to(self.device)
-        if self.channels_last:
-            for parameter in network.parameters():
+        for module in network.modules() if self.channels_last != "off" else ():
+            deep = self.channels_last == "shallow" and is_deep(module)
+            if isinstance(module, Conv2d):
+                module.channels_first = deep
+            for parameter in () if deep else module.parameters(recurse=False):
                 if parameter.ndim in CHANNELS_LAST:
                     parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
         if self.precision == "bfloat16" and self.device.type == "cpu":
@@ -52,6 +56,11 @@ class Arithmetic:
     def place_batch(self, batch: Batch) -> Batch:
         """The batch on the device."""
         return batch if batch.inputs[0].device == self.device else batch.to(self.device)
+
+
+def is_deep(module: nn.Module) -> bool:
+    """Whether this is one of the catalog's convolutions over pixels with many channels on both sides."""
+    return isinstance(module, Conv2d) and min(module.in_channels, module.out_channels) >= DEEP
 
 
 def refuse_overhang(convolution: nn.Module, inputs: tuple[Tensor, ...]) -> None:

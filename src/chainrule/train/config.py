@@ -8,6 +8,7 @@ from chainrule.errors import InputError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 CHOICES = ("auto", "on", "off")
+FORMATS = (*CHOICES, "shallow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,6 @@ class TrainConfig:
             raise InputError(f"train.average is a decay from 0 (off) to below 1, got {self.average}")
         if self.precision not in PRECISIONS:
             raise InputError(f"train.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        for name in ("compile", "channels_last"):
-            if getattr(self, name) not in CHOICES:
-                raise InputError(f"train.{name} must be one of {', '.join(CHOICES)}, got {getattr(self, name)!r}")
+        for name, choices in (("compile", CHOICES), ("channels_last", FORMATS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"train.{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")

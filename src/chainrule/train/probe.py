@@ -18,7 +18,7 @@ from torch import nn
 
 from chainrule.data.samples import Samples
 from chainrule.tasks.task import At, Task
-from chainrule.train.arithmetic import CHANNELS_LAST, Arithmetic, available_threads
+from chainrule.train.arithmetic import CHANNELS_LAST, Arithmetic, available_threads, is_deep
 from chainrule.train.config import TrainConfig
 from chainrule.train.gradients import accumulate, gradients_of
 from chainrule.train.loop import Augment, Batches, Plan, smallest_tail
@@ -43,7 +43,8 @@ class Candidate:
 
     def __str__(self) -> str:
         parts = [self.precision, f"{self.threads} thread{'s' * (self.threads > 1)}"]
-        parts += ["channels last"] * (self.channels_last == "on") + ["compiled"] * (self.compile == "on")
+        last = {"on": ["channels last"], "shallow": ["channels last where shallow"]}
+        parts += last.get(self.channels_last, []) + ["compiled"] * (self.compile == "on")
         return ", ".join(parts)
 
 
@@ -86,7 +87,7 @@ def _first(config: TrainConfig, device: torch.device, small: bool) -> Candidate:
     """What is taken without a probe; steps that are too small to divide get one thread."""
     return Candidate(
         precision="float32" if config.precision == "auto" else config.precision,
-        channels_last="on" if config.channels_last == "on" else "off",
+        channels_last="off" if config.channels_last == "auto" else config.channels_last,
         compile="on" if config.compile == "on" else "off",
         threads=config.threads or (available_threads() if device.type == "cpu" and not small else 1),
     )
@@ -106,8 +107,10 @@ def _others(
         others.append(replace(first, channels_last="on"))
     if config.precision == "auto":
         others.append(replace(first, precision="bfloat16", channels_last="on" if images else first.channels_last))
+        if images and device.type == "cpu" and any(is_deep(module) for module in network.modules()):
+            others.append(replace(others[-1], channels_last="shallow"))
         if config.compile == "auto" and expected > COMPILE_S:
-            others.append(replace(others[-1], compile="on"))
+            others.append(replace(others[-1], channels_last=first.channels_last if not images else "on", compile="on"))
     elif config.compile == "auto" and expected > COMPILE_S:
         others.append(replace(first, compile="on"))
     return others
@@ -145,7 +148,7 @@ class _Timer:
 
     def _run(self, candidate: Candidate) -> float:
         torch.set_num_threads(candidate.threads)
-        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last == "on")
+        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last)
         network = arithmetic.place(copy.deepcopy(self.network))
         if candidate.compile == "on":
             network.compile()
@@ -170,7 +173,7 @@ class _Timer:
     def validation(self, candidate: Candidate) -> float:
         """Expected seconds of one pass over the validation split."""
         torch.set_num_threads(candidate.threads)
-        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last == "on")
+        arithmetic = Arithmetic(self.device, candidate.precision, candidate.channels_last)
         network = arithmetic.place(copy.deepcopy(self.network))
         rows = min(VALID_ROWS, len(self.data[1]))
         started = time.perf_counter()

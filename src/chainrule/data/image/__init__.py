@@ -396,3 +396,8 @@ def pieces(schema: ImageSchema, takes: str) -> int:
 def picture(batch: Batch, row: int, schema: ImageSchema) -> Pixels:
     """The image as the network sees it."""
     return to_channels(batch.inputs[0][row].permute(1, 2, 0).contiguous().cpu().numpy(), 3)
+
+
+def usual_settings(schema: ImageSchema, takes: str, rows: int) -> dict[str, Any]:
+    """None: the network's own are right."""
+    return {}

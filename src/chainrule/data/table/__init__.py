@@ -311,3 +311,8 @@ def pieces(schema: TableSchema, takes: str) -> int:
 def picture(batch: Batch, row: int, schema: TableSchema) -> None:
     """None: columns are no picture."""
     return
+
+
+def usual_settings(schema: TableSchema, takes: str, rows: int) -> dict[str, Any]:
+    """None: the network's own are right."""
+    return {}

@@ -35,6 +35,7 @@ from chainrule.errors import InputError
 __all__ = ["NAME", "VideoAugmentConfig", "VideoSchema"]
 
 GIVES = ("clip", "image")
+TRAINED_FRAMES = 4  # of each video that a network of single frames sees in a training step
 AUGMENT = VideoAugmentConfig
 DEFAULT_PX = 112  # the longer side that larger frames are brought to, as in Tran et al. 2018, arXiv:1711.11248
 LEAST_WORKING_PX = 64  # files are kept at least this large, so that near copies can be told
@@ -358,3 +359,10 @@ def _summary(video: Tensor) -> Tensor:
     H, W = still.shape[-2:]
     area = (min(H, LINEAR_PX), min(W, LINEAR_PX))
     return torch.nn.functional.adaptive_avg_pool2d(torch.cat([still, moved]), area).flatten()
+
+
+def usual_settings(schema: VideoSchema, takes: str, rows: int) -> dict[str, Any]:
+    """Clips cost as much as all their frames, so fewer are seen; single frames are trained on a few of each video."""
+    if takes == "clip":
+        return {"train.batch_size": 16, "train.epochs": max(10, min(40, 20_000 // rows))}
+    return {"augment.frames": min(TRAINED_FRAMES, schema.clip_frames), "train.batch_size": 16 if rows < 2000 else 32}
