@@ -30,7 +30,7 @@ class DataConfig:
     sample_rate_hz: int = 0  # sound is resampled to this; 0: found from the train split
     clip_s: float = 0.0  # seconds of a sound or video that go through the network at once; 0: found
     clip_frames: int = 16  # frames of a clip, spread evenly over its seconds
-    mels: int = 64  # bands of the spectrogram that sound is seen as
+    mels: int = 0  # bands of the spectrogram that sound is seen as; 0: 64, or 32 up to 10,000 Hz
     decode_limit_s: float = 60.0  # a sound or video that takes longer to decode is skipped
     max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
     max_bad_share: float = 0.05  # more unreadable files than this stop the run

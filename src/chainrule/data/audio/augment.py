@@ -29,12 +29,12 @@ class AudioAugmentConfig:
     """What may happen to a training window; the defaults suit a few thousand short recordings."""
 
     shift: float = 0.05  # of a window, by which it may reach beyond the recording's ends
-    speed: float = 0.05  # faster or slower, and so higher or lower, by up to this share
+    speed: float = 0.15  # faster or slower, and so higher or lower, by up to this share
     gain_db: float = 6.0  # louder or quieter by up to this
-    noise: float = 0.0  # white noise of up to this share of the window's root mean square
+    noise: float = 0.2  # white noise of up to this share of the window's root mean square
     time_mask: float = 0.1  # two stretches of up to this share of the frames are blanked
     frequency_mask: float = 0.1  # two of up to this share of the bands
-    mixup: float = 0.0  # alpha of the shares by which recordings and their targets are blended; 0: not
+    mixup: float = 0.3  # alpha of the shares by which recordings and their targets are blended; 0: not
 
     def __post_init__(self) -> None:
         check_amounts(self, MOST)

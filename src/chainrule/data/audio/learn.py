@@ -25,6 +25,8 @@ HOP_S, WINDOW_S = 0.010, 0.025  # usual for speech
 F_MIN_HZ = 20.0  # below is no sound to hear, but a constant offset is
 FLOOR_DB, RANGE_DB = -100.0, 80.0  # nothing is quieter than this; and the floor is so far below the loudest band
 STATISTICS_RECORDS = 500
+MELS, FEW_MELS = 64, 32  # bands; at a low rate the lower ones of 64 would be narrower than a Fourier bin
+NARROW_HZ = 10_000  # sample rates up to here get few
 LIMITS = {"sample_rate_hz": (1000, 192_000), "clip_s": (0.02, 60.0), "mels": (8, 256)}
 
 
@@ -36,12 +38,11 @@ def learned(train: AudioRecords, target: Target | None, options: DataConfig, rea
     """
     for name, (least, most) in LIMITS.items():
         value = getattr(options, name)
-        if not least <= value <= most and (value or name == "mels"):
-            found = "" if name == "mels" else ", or 0 to have it found"
-            raise InputError(f"data.{name} is {value:g}; expected {least:g} to {most:g}{found}")
+        if value and not least <= value <= most:
+            raise InputError(f"data.{name} is {value:g}; expected {least:g} to {most:g}, or 0 to have it found")
     rate_hz, why_rate = find_rate(train.rates_hz, options.sample_rate_hz)
     clip_s, pieces, why_clip = find_clip(train.durations_s, options.clip_s)
-    plain = find_spectrogram(rate_hz, clip_s, options.mels)
+    plain = find_spectrogram(rate_hz, clip_s, options.mels or (FEW_MELS if rate_hz <= NARROW_HZ else MELS))
     schema = replace(plain, target=target, pieces=pieces, notes=(reason, why_rate, why_clip, _described(plain)))
     return _with_statistics(train, schema)
 
