@@ -28,6 +28,7 @@ from chainrule.train.state import TrainState
 WORTHWHILE_S = 60.0  # expected training below this is not worth a probe of other arithmetics
 COMPILE_S = 1200.0  # and below this not worth a compilation
 PLANNED_SHARE = 0.88  # of a time limit; the rest is for steps that are slower than the few that were timed
+CLEARLY = 0.97  # of the seconds of what was chosen so far, below which another way is taken
 VALID_ROWS = 512
 DIVISIBLE = 2e8  # operations of a step below which a second thread costs more than it brings
 
@@ -75,7 +76,7 @@ def probe(
     for candidate in _others(config, chosen, network, device, timings[str(chosen)] * steps):
         seconds = timed(candidate)
         timings[str(candidate)] = seconds
-        if seconds < 0.95 * timings[str(chosen)]:
+        if seconds < CLEARLY * timings[str(chosen)]:
             chosen = candidate
     if config.time_limit:
         cost = timings[str(chosen)] + timed.validation(chosen) / (config.eval_every or per_epoch)
