@@ -124,10 +124,7 @@ def start_training(
         start = fine_tuning(weights, name, prepared, settings, lambda config: prepare(source, config, fold=fold))
     if start is not None:
         name, prepared, settings = start.model, start.prepared, start.settings
-    name = name or default_model(prepared.kind, prepared.schema)
-    found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
-    rows = len(prepared.parts["train"])
-    recipe = resolve_recipe(prepared.kind, prepared.schema, name, rows, settings | found)
+    recipe = _recipe_of(prepared, name or default_model(prepared.kind, prepared.schema), settings)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     notes = [] if start is None else [f"weights     {session.load_foreign(start.weights)}", *start.notes]
     samples = session.encode_parts(prepared.parts)
@@ -153,10 +150,13 @@ def fresh_session(source: Any, settings: Settings, model: str | None) -> tuple[S
     settings, named = _without_names(settings)
     model = model or named or "mlp"
     prepared = prepare(source, data_config(settings))
+    return Session(prepared.kind, prepared.schema, _recipe_of(prepared, model, settings)), prepared
+
+
+def _recipe_of(prepared: Prepared, model: str, settings: Settings) -> Recipe:
+    """The recipe of a new network on this data, with what was found out about the data."""
     found = {f"data.{field}": value for field, value in asdict(prepared.config).items()}
-    rows = len(prepared.parts["train"])
-    recipe = resolve_recipe(prepared.kind, prepared.schema, model, rows, settings | found)
-    return Session(prepared.kind, prepared.schema, recipe), prepared
+    return resolve_recipe(prepared.kind, prepared.schema, model, len(prepared.parts["train"]), settings | found)
 
 
 def resume_training(path: Path, source: Any, settings: Settings, network: nn.Module | None = None) -> Training:

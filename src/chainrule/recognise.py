@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
+
 from chainrule.data.kind import DataKind
 from chainrule.data.misplaced import refuse_missing, refuse_mixture
 from chainrule.data.sources import Source
@@ -70,7 +72,5 @@ def default_model(kind: DataKind, schema: Any) -> str:
     if kind.NAME == "image":
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
-        import torch
-
         return "resnet18" if torch.cuda.is_available() else "resnet9"
     return {"gates": "mlp", "table": "tabm", "audio": "resnet9"}[kind.NAME]

@@ -28,7 +28,8 @@ from chainrule.data.media import (
     unlabelled_files,
 )
 from chainrule.data.memory import Memory
-from chainrule.data.sources import open_source
+from chainrule.data.sources import Source, open_source
+from chainrule.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,20 @@ class MediaRecords(ABC, Generic[S]):
     @abstractmethod
     def near_hashes(self) -> NDArray[np.uint64] | None:
         """Near for content that looks alike; None where that is not looked for."""
+
+
+def read_by(found: tuple[str, Reader[R]] | None, source: Source, options: DataConfig, wanted: str) -> dict[str, R]:
+    """The records by what a kind found to read ``source`` with.
+
+    Args:
+        wanted: the noun of the kind and what it accepts, for the message.
+
+    Raises:
+        InputError: it found nothing; or as the reader does.
+    """
+    if found is None:
+        raise InputError(f"{source.original or 'this data'} is not {wanted}")
+    return found[1](options)
 
 
 def files_reader(

@@ -23,11 +23,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from chainrule.errors import InputError
-from chainrule.nn.convolution import CONVOLUTIONS, Dims, batch_norm, check_sizes, convolution, side_of, window
+from chainrule.nn.convolution import CONVOLUTIONS, Dims, batch_norm, check_sizes, convolution, window
+from chainrule.nn.convolution import stem_for as usual_stem
 
 Stem = Literal["imagenet", "small", "video"]
-SMALL_IMAGE_PX = 64  # up to this side the imagenet stem and four stages (32-fold) leave 2x2 values or fewer
-SMALL_CLIP_PX = 32  # the same for the video stem (16-fold)
 
 
 def stem_for(image_size: tuple[int, ...]) -> Stem:
@@ -37,10 +36,8 @@ def stem_for(image_size: tuple[int, ...]) -> Stem:
         >>> stem_for((28, 28)), stem_for((224, 224)), stem_for((16, 112, 112))
         ('small', 'imagenet', 'video')
     """
-    side, clip = side_of(image_size), len(image_size) == 3
-    if side <= (SMALL_CLIP_PX if clip else SMALL_IMAGE_PX):
-        return "small"
-    return "video" if clip else "imagenet"
+    stem = usual_stem(image_size)
+    return "video" if stem == "imagenet" and len(image_size) == 3 else stem
 
 
 @dataclass(frozen=True, kw_only=True)

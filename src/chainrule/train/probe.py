@@ -107,11 +107,12 @@ def _others(
     if images:
         others.append(replace(first, channels_last="on"))
     if config.precision == "auto":
-        others.append(replace(first, precision="bfloat16", channels_last="on" if images else first.channels_last))
+        half = replace(first, precision="bfloat16", channels_last="on" if images else first.channels_last)
+        others.append(half)
         if images and device.type == "cpu" and any(is_deep(module) for module in network.modules()):
-            others.append(replace(others[-1], channels_last="shallow"))
+            others.append(replace(half, channels_last="shallow"))
         if config.compile == "auto" and expected > COMPILE_S:
-            others.append(replace(others[-1], channels_last=first.channels_last if not images else "on", compile="on"))
+            others.append(replace(half, compile="on"))
     elif config.compile == "auto" and expected > COMPILE_S:
         others.append(replace(first, compile="on"))
     return others

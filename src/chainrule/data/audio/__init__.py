@@ -20,7 +20,7 @@ from chainrule.data.audio.records import AudioRecords, AudioStore, columns_of, d
 from chainrule.data.audio.schema import NAME as NAME
 from chainrule.data.audio.schema import AudioSchema
 from chainrule.data.config import DataConfig
-from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.labels import FEW, encode_targets, target_of_labels
 from chainrule.data.media import (
@@ -55,10 +55,7 @@ def read(source: Source, options: DataConfig) -> dict[str, AudioRecords]:
     Raises:
         InputError: broken or unreadable content, or a setting that sound in this form cannot follow.
     """
-    found = _reader(source)
-    if found is None:
-        raise InputError(f"{source.original or 'this data'} is not sound; {ACCEPTED}")
-    return found[1](options)
+    return read_by(_reader(source), source, options, f"sound; {ACCEPTED}")
 
 
 def _reader(source: Source) -> tuple[str, Reader[AudioRecords]] | None:

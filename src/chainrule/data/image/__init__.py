@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.config import DataConfig
-from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.image.arrays import (
     array_pairs,
     idx_images,
@@ -102,10 +102,7 @@ def read(source: Source, options: DataConfig) -> dict[str, ImageRecords]:
     Raises:
         InputError: broken or unreadable content, or a setting that images in this form cannot follow.
     """
-    found = _reader(source)
-    if found is None:
-        raise InputError(f"{source.original or 'this data'} is not images; {_accepted()}")
-    return found[1](options)
+    return read_by(_reader(source), source, options, f"images; {_accepted()}")
 
 
 def _reader(source: Source) -> tuple[str, Reader[ImageRecords]] | None:

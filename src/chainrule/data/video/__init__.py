@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chainrule.data.config import DataConfig
-from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings
+from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.image.decode import resize, to_channels
 from chainrule.data.image.size import check_size, common_size
 from chainrule.data.kind import Finding, Shown
@@ -63,10 +63,7 @@ def read(source: Source, options: DataConfig) -> dict[str, VideoRecords]:
     Raises:
         InputError: broken or unreadable content, or a setting that videos in this form cannot follow.
     """
-    found = _reader(source)
-    if found is None:
-        raise InputError(f"{source.original or 'this data'} is not videos; {ACCEPTED}")
-    return found[1](options)
+    return read_by(_reader(source), source, options, f"videos; {ACCEPTED}")
 
 
 def _reader(source: Source) -> tuple[str, Reader[VideoRecords]] | None:
