@@ -21,7 +21,7 @@ from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
-from chainrule.prepare import Prepared, absolute, describe_target, prepare
+from chainrule.prepare import Prepared, absolute, describe_target, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
@@ -175,8 +175,7 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     if source is None and saved["source"] is None:
         raise InputError("this run was made from data in memory; call chainrule.resume(run, data) with the same data")
     schema = find_kind(saved["kind"]).load_schema(run.read("schema.json"))
-    fold = tuple(saved["fold"]) if saved["fold"] else None
-    prepared = prepare(saved["source"] if source is None else source, recipe.data, schema, fold)
+    prepared = prepare_again(saved, recipe.data, schema, source)
     _check_fingerprint(saved, prepared, recipe.data)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     samples = session.encode_parts(prepared.parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,12 @@ def _refuse_one_class(source: Source, read: Read) -> None:
             f"{above} holds a single folder with {count:,} {read.kind.NAME} files, and one class is nothing to tell "
             "apart; expected two class folders or more. Files named after their class are labelled by --target 'REGEX'"
         )
+
+
+def prepare_again(saved: Mapping[str, Any], config: DataConfig, schema: Any, value: Any = None) -> Prepared:
+    """A run's data divided as its data.json says, fold and all; read from ``value`` where that is given."""
+    fold = tuple(saved["fold"]) if saved["fold"] else None
+    return prepare(saved["source"] if value is None else value, config, schema, fold)
 
 
 def _fold(parts: Parts, fold: tuple[int, int], config: DataConfig) -> tuple[Parts, str]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from chainrule.data.schema import ClassTarget
 from chainrule.errors import InputError
-from chainrule.prepare import Prepared, prepare, read_for_scoring
+from chainrule.prepare import Prepared, prepare_again, read_for_scoring
 from chainrule.recipe import CUSTOM, load_recipe
 from chainrule.recognise import find_kind
 from chainrule.scoring import judge
@@ -189,7 +189,7 @@ class TrainedRun:
         if saved["source"] is None:
             raise InputError("this run was made from data in memory; hand over a source to evaluate on")
         recipe = self.session.recipe
-        prepared = prepare(saved["source"], recipe.data, self.session.schema)
+        prepared = prepare_again(saved, recipe.data, self.session.schema)
         if prepared.fingerprint != saved["fingerprint"] and not recipe.data.accept_data_change:
             raise InputError(f"the data of {self.path} changed since it was trained; hand over a source to evaluate on")
         return prepared

@@ -260,3 +260,11 @@ def test_folds_start_from_the_weights_the_module_came_with(tmp_path: Path) -> No
         events = (trained.path / "folds/0/events.jsonl").read_text().split("\n")
         first.append(json.loads(events[0])["loss"])
     assert first[0] == pytest.approx(first[1], rel=1e-6)
+
+
+def test_a_fold_is_judged_on_its_own_test_rows(tmp_path: Path) -> None:
+    chainrule.fit("iris", model="mlp", epochs=2, folds=3, out=tmp_path / "run")
+    fold = chainrule.load(tmp_path / "run" / "folds" / "1")
+    again = fold.evaluate()
+    assert again["rows"] == fold.metrics["rows"]["test"]
+    assert again["metrics"] == fold.metrics["test"]
