@@ -11,7 +11,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,explain,video]"
-	$(BIN)/python -m pip install -q -c constraints.txt --no-deps torchvision timm tabm rtdl_num_embeddings
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps torchvision timm tabm rtdl_num_embeddings \
+		segmentation_models_pytorch huggingface_hub PyYAML
 	touch $@
 
 $(VENV)/.installed-check: $(VENV)/.installed-test

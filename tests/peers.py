@@ -35,6 +35,12 @@ def torchvision() -> ModuleType:
     raise RuntimeError("torchvision keeps asking for operators that this torch does not have")
 
 
+def segmentation_models() -> ModuleType:
+    """segmentation_models_pytorch, which builds its encoders from torchvision's classes and imports timm's."""
+    torchvision()
+    return pytest.importorskip("segmentation_models_pytorch", reason="make test installs it")
+
+
 def declare(operator: str) -> None:
     """Make ``torchvision::operator`` a known name."""
     if not DECLARED:

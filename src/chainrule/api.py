@@ -118,8 +118,9 @@ class Looked:
         """In a few lines for a person; notes of the audit are told as well."""
         seen = self.prepared
         target = f"target      {describe_target(seen.schema.target)}"
+        metric, _ = plain_task(seen.schema.target).headline
         head = [seen.recognised_line(), target, *seen.decided_lines(), seen.divided_line()]
-        return [*head, *seen.findings_lines(), baseline_line(self.baselines)]
+        return [*head, *seen.findings_lines(), baseline_line(self.baselines, metric)]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values."""

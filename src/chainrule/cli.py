@@ -138,17 +138,17 @@ def evaluate(
 def predict(
     run: RunFolder,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, or values.")],
-    out: Annotated[Word, typer.Option(metavar="FILE", help="Write CSV here instead of showing it.")] = None,
+    out: Annotated[
+        Word, typer.Option(metavar="FILE|FOLDER", help="Write CSV here instead of showing it; masks into a folder.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Answers of RUN for new input."""
-    _check_place(out)
     trained = _api().load(run)
-    answers = trained.predict(inputs)
+    answers = trained.predict(inputs, out)
     _notes(trained)
     if out:
-        answers.write_csv(out)
         typer.echo(f"{len(answers)} answers in {out}", err=as_json)
     if as_json:
         _print_json(answers.to_dicts())
@@ -280,8 +280,10 @@ def _api() -> Any:
 
 def _check_place(out: str | None) -> None:
     """Refuse a file that cannot be written before anything is computed for it."""
-    if out and (Path(out).is_dir() or not Path(out).parent.is_dir()):
-        raise InputError(f"--out {out!r} is no place for a file: give a file's name in a folder that exists")
+    from chainrule.predicting import check_file
+
+    if out:
+        check_file(out)
 
 
 def _settings(texts: list[str] | None) -> dict[str, Any]:

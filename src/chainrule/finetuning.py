@@ -11,7 +11,7 @@ Source: Howard, Ruder 2018, "Universal Language Model Fine-tuning for Text Class
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,18 @@ from chainrule.errors import InputError
 from chainrule.models.catalog import CATALOG, Entry, published_sizes
 from chainrule.models.weights import Weights, fits, open_weights
 from chainrule.nn.convolution import SMALL_CLIP_PX, SMALL_IMAGE_PX
+from chainrule.nn.pixelwise import ENCODERS, RESNET_WIDTH, RESNETS
 from chainrule.prepare import Prepared
 from chainrule.recipe import CUSTOM, Settings, construct, data_config, data_sizes, find_entry, part_of, read_settings
 from chainrule.recognise import default_model
 from chainrule.session import DIMS, form_of
 from chainrule.train.optimizer import OptimizerConfig
 
-PICTURES = ("image", "video")  # kinds whose schema follows data.channels, data.mean, data.std and data.image_size
+PICTURES = (
+    "image",
+    "video",
+    "mask",
+)  # kinds whose schema follows data.channels, data.mean, data.std and data.image_size
 ENLARGED = {"image": (SMALL_IMAGE_PX, 128), "clip": (SMALL_CLIP_PX, 64)}  # sides up to the first become the second
 SLOWER = 0.3  # of the rate that training from scratch starts with
 LAYER_DECAY = 0.7  # of the rate, for each stage further from the head
@@ -50,31 +55,88 @@ def fine_tuning(
 ) -> FineTuning:
     """Start from ``file``: a reference's state dict, a run's model.safetensors, or the folder of that run.
 
-    Where ``model`` is empty it is that of the run, or the published network that the tensors fit. ``read_again`` gives
-    the data as it is with other settings.
+    Where ``model`` is empty it is that of the run, or the published network that the tensors fit. A network for pixels
+    may start from a classifier, which becomes its encoder. ``read_again`` gives the data as it is with other settings.
 
     Raises:
-        InputError: the file is not readable, or holds the published weights of another model.
+        InputError: the file is not readable, or holds the published weights of another model, or of another encoder.
     """
     path = Path(file) / "model.safetensors" if Path(file).is_dir() else Path(file)
     weights = open_weights(path)
     recipe = path.parent / "recipe.json"
     run = read_settings(recipe) if weights.front and recipe.is_file() else {}
+    usual = model or default_model(prepared.kind, prepared.schema)
+    part = as_encoder(weights, run, usual, settings)
+    model, (asked, notes) = (usual, part) if part else as_whole(weights, run, model, prepared, settings)
+    return FineTuning(
+        weights, model, _seen_anew(prepared, asked, read_again), {**asked, **settings},
+        tuple(f"weights     {note}" for note in notes),
+    )  # fmt: skip
+
+
+def as_whole(
+    weights: Weights, run: Settings, model: str, prepared: Prepared, settings: Settings
+) -> tuple[str, tuple[Settings, list[str]]]:
+    """The model that the weights are of, what they ask for, and why.
+
+    Raises:
+        InputError: they are of another model than the one that was named.
+    """
     model = model or run.get("model.name", "")
     if model != CUSTOM and not run:
         model = recognised_model(weights, model, settings)
     model = model or default_model(prepared.kind, prepared.schema)
     if run and run.get("model.name") != model:
-        raise InputError(f"{path.parent} is a run of {run.get('model.name')}, not of {model}; leave --model out")
+        raise InputError(
+            f"{weights.file.parent} is a run of {run.get('model.name')}, not of {model}; leave --model out"
+        )
     asked, reasons = ({}, []) if model == CUSTOM else _asked(find_entry(model), weights, run, prepared, settings)
     asked = _without(asked, *settings)
     notes = [text for name, text in reasons if name in asked]
     rates = _without(slower_rates(model, len(prepared.parts["train"])), *settings)
     notes += [f"learned layers move less: {_shown(rates)}, for each stage further from the head"] if rates else []
-    return FineTuning(
-        weights, model, _seen_anew(prepared, asked, read_again), {**rates, **asked, **settings},
-        tuple(f"weights     {note}" for note in notes),
-    )  # fmt: skip
+    return model, ({**rates, **asked}, notes)
+
+
+def as_encoder(weights: Weights, run: Settings, model: str, settings: Settings) -> tuple[Settings, list[str]] | None:
+    """What a classifier's weights ask for as the encoder of ``model``, and why; None where they are none, or its own.
+
+    The decoder starts fresh, so its rate stays that of training from scratch.
+
+    Raises:
+        InputError: model.encoder is another network.
+    """
+    if model == CUSTOM or not has_encoder(model):
+        return None
+    classifier = run.get("model.name", "") or recognised_model(weights, "", {})
+    if not classifier or classifier == CUSTOM or has_encoder(classifier):
+        return None
+    if classifier not in ENCODERS:
+        known = ", ".join(ENCODERS[1:])
+        raise InputError(f"{weights.file} holds the weights of {classifier}; {model} takes those of its own or {known}")
+    wanted = {"model.encoder": classifier}
+    if classifier in RESNETS and run.get("model.width", RESNET_WIDTH) != RESNET_WIDTH:
+        wanted["model.encoder_width"] = run["model.width"]
+    if any(str(settings.get(name, "")) != str(value) for name, value in wanted.items()):
+        words = " ".join(f"--set {name}={value}" for name, value in wanted.items())
+        raise InputError(f"{weights.file} holds the weights of {classifier}, an encoder for {model}: add {words}")
+    if run.get("model.stem") == "small":
+        raise InputError(
+            f"{weights.file} is of a run on small images, whose first layers no encoder has; train it again with "
+            "--set model.stem=imagenet"
+        )
+    asked, note = published_levels(find_entry(classifier), weights) if not weights.front else run_levels(weights)
+    if str(settings.get("data.channels", asked.get("data.channels"))) != str(asked.get("data.channels")):
+        asked, note = {}, ""
+    rates = _without({"optimizer.layer_decay": LAYER_DECAY}, *settings)
+    notes = [note] if note else []
+    notes += [f"learned layers move less: {_shown(rates)}, for each stage further from the head"] if rates else []
+    return {**rates, **_without(asked, *settings)}, notes
+
+
+def has_encoder(model: str) -> bool:
+    """Whether a model of the catalog takes another one as its encoder."""
+    return "encoder" in {field.name for field in fields(find_entry(model).config)}
 
 
 def recognised_model(weights: Weights, model: str, settings: Settings) -> str:
@@ -130,9 +192,9 @@ def _asked(
     if not pictures:
         return asked, notes
     if str(settings.get("data.channels", 3)) == "3":
-        levels = entry.expects["clip" if any(x.ndim == 5 for x in weights.tensors.values()) else "image"]
-        asked |= {"data.channels": 3, "data.mean": levels.mean, "data.std": levels.std}
-        notes.append(("data.mean", "pictures are shown as the reference saw them: " + _shown(_levels(asked))))
+        levels, note = published_levels(entry, weights)
+        asked |= levels
+        notes.append(("data.mean", note))
     small_px, enlarged_px = ENLARGED[form]
     if max(prepared.schema.size_px) <= small_px and not {"model.stem", "model.pools"} & settings.keys():
         asked["data.image_size"] = enlarged_px
@@ -146,20 +208,33 @@ def _as_in_run(entry: Entry, weights: Weights, run: Settings, pictures: bool) ->
     asked = {name: value for name, value in run.items() if name.startswith("model.")}
     asked = _without(asked, "model.name", "model.dims", "model.image_size", *(f"model.{x}" for x in data_sizes(entry)))
     notes = []
-    if pictures and {"scale", "shift"} <= weights.front.keys():
-        std = 1 / (255 * weights.front["scale"].double().flatten())
-        mean = -weights.front["shift"].double().flatten() * std
-        asked |= {"data.channels": len(mean)}
-        asked |= {
-            f"data.{name}": tuple(round(x, 6) for x in values.tolist())
-            for name, values in (("mean", mean), ("std", std))
-        }
-        notes.append(("data.mean", "pictures are shown as that run saw them: " + _shown(_levels(asked))))
+    if pictures:
+        levels, note = run_levels(weights)
+        asked |= levels
+        notes.append(("data.mean", note))
     size = run.get("model.image_size")
     if pictures and size:
         asked["data.image_size"] = max(size)
         notes.append(("data.image_size", f"as large as in that run: data.image_size={max(size)}"))
     return asked, notes
+
+
+def published_levels(entry: Entry, weights: Weights) -> tuple[Settings, str]:
+    """How the reference saw pictures, and a line that says so."""
+    levels = entry.expects["clip" if any(x.ndim == 5 for x in weights.tensors.values()) else "image"]
+    asked = {"data.channels": len(levels.mean), "data.mean": levels.mean, "data.std": levels.std}
+    return asked, "pictures are shown as the reference saw them: " + _shown(asked)
+
+
+def run_levels(weights: Weights) -> tuple[Settings, str]:
+    """How a run of ours saw pictures, and a line that says so; nothing of a run on sound."""
+    if not {"scale", "shift"} <= weights.front.keys():
+        return {}, ""
+    std = 1 / (255 * weights.front["scale"].double().flatten())
+    mean = -weights.front["shift"].double().flatten() * std
+    asked: Settings = {"data.channels": len(mean)}
+    asked |= {f"data.{name}": tuple(round(x, 6) for x in y.tolist()) for name, y in (("mean", mean), ("std", std))}
+    return asked, "pictures are shown as that run saw them: " + _shown(asked)
 
 
 def _seen_anew(prepared: Prepared, asked: Settings, read_again: Callable[[DataConfig], Prepared]) -> Prepared:
@@ -172,10 +247,6 @@ def _seen_anew(prepared: Prepared, asked: Settings, read_again: Callable[[DataCo
         return read_again(config)
     schema = prepared.kind.learn_schema(prepared.parts["train"], config)
     return replace(prepared, config=config, schema=schema)
-
-
-def _levels(asked: Settings) -> Settings:
-    return {name: asked[name] for name in ("data.channels", "data.mean", "data.std")}
 
 
 def _shown(settings: Settings) -> str:

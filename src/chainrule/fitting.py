@@ -22,11 +22,12 @@ from chainrule.data.samples import Samples
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
 from chainrule.prepare import Prepared, absolute, describe_target, prepare, prepare_again
-from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, load_recipe
+from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
-from chainrule.scoring import EVEN, baseline_line, fit_baselines, headline, write_scores
+from chainrule.scoring import EVEN, baseline_line, fit_baselines, write_scores
 from chainrule.session import Session, resolve_recipe
+from chainrule.sizing import scale_of
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
 from chainrule.train.probe import probe
 from chainrule.train.report import Report
@@ -81,7 +82,7 @@ class Training:
         yield from self.notes
         if (self.run.path / AUGMENTED).is_file():
             yield f"augmented   {self.run.path / AUGMENTED}: training samples as the network sees them"
-        yield baseline_line(self.baselines)
+        yield baseline_line(self.baselines, self.session.task.headline[0])
 
     def __iter__(self) -> Iterator[Report]:
         """Train; each report is logged before it is handed on."""
@@ -124,10 +125,17 @@ def start_training(
         start = fine_tuning(weights, name, prepared, settings, lambda config: prepare(source, config, fold=fold))
     if start is not None:
         name, prepared, settings = start.model, start.prepared, start.settings
-    recipe = _recipe_of(prepared, name or default_model(prepared.kind, prepared.schema), settings)
+    name = name or default_model(prepared.kind, prepared.schema)
+    scales = () if name == CUSTOM else find_entry(name).scales
+    sized = not any(setting in settings for scale in scales for setting in scale)
+    recipe = _recipe_of(prepared, name, {**scales[0], **settings} if scales and sized else settings)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     notes = [] if start is None else [f"weights     {session.load_foreign(start.weights)}", *start.notes]
     samples = session.encode_parts(prepared.parts)
+    if scales and sized:
+        scale, why = scale_of(find_entry(name), recipe, session, samples["train"])
+        session = Session(prepared.kind, prepared.schema, _recipe_of(prepared, name, {**scale, **settings}))
+        notes.append(why)
     if network is not None:
         session.check_outputs(samples["train"])
     pictures = augmented_rows(session, prepared.parts["train"])
@@ -220,7 +228,7 @@ def cross_validate(
             for _ in training:
                 pass
             scores.append(training.finish()["test"])
-        metric, _ = headline(training.session.task.name)
+        metric, _ = training.session.task.headline
         tell(f"fold {number + 1}/{k}: {metric} {scores[-1][metric]:.4g}")
     names = [name for name in scores[0] if all(name in score for score in scores)]
     columns = {name: [score[name] for score in scores] for name in names}

@@ -15,7 +15,7 @@ from chainrule.data.audit import audit, leaks
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import DataKind, Finding
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget
+from chainrule.data.schema import ClassTarget, NumberTarget
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import complete, folds
 from chainrule.errors import InputError, MissingTargetError
@@ -82,10 +82,10 @@ class Prepared:
 
 def describe_target(target: Any) -> str:
     """A target in words."""
-    if isinstance(target, ClassTarget):
-        names = ", ".join(target.classes[:6]) + (", ..." if len(target.classes) > 6 else "")
-        return f"{target.name!r} ({len(target.classes)} classes: {names})"
-    return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
+    if isinstance(target, NumberTarget):
+        return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
+    names = ", ".join(target.classes[:6]) + (", ..." if len(target.classes) > 6 else "")
+    return f"{target.name!r} ({len(target.classes)} classes: {names})"
 
 
 def _where(finding: Finding) -> str:
@@ -177,7 +177,7 @@ class Read:
 
 def read_parts(source: Source, config: DataConfig) -> Read:
     """The records of a source, of its parts and of what --valid and --test name."""
-    recognised = recognise(source, config.kind)
+    recognised = recognise(source, config.kind, config.task)
     kind = recognised.kind
     findings = [Finding("note", note) for note in source.notes]
     if source.parts:

@@ -16,11 +16,12 @@ from chainrule.models.catalog import CATALOG, Entry
 from chainrule.recognise import find_kind
 from chainrule.tasks.classify import ClassifyConfig
 from chainrule.tasks.regress import RegressConfig
+from chainrule.tasks.segment import SegmentConfig
 from chainrule.train.config import TrainConfig
 from chainrule.train.optimizer import OptimizerConfig, ScheduleConfig
 
 FORMAT = 1
-TASKS: dict[str, type] = {"classify": ClassifyConfig, "regress": RegressConfig}
+TASKS: dict[str, type] = {"classify": ClassifyConfig, "regress": RegressConfig, "segment": SegmentConfig}
 FIXED: dict[str, type] = {
     "data": DataConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig, "train": TrainConfig,
 }  # fmt: skip

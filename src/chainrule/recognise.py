@@ -12,7 +12,9 @@ from chainrule.data.misplaced import refuse_missing, refuse_mixture
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
-KINDS = ("gates", "image", "audio", "video", "table")
+KINDS = ("gates", "mask", "image", "audio", "video", "table")
+PIXEL_TASK = "segment"
+WHOLE_TASKS = ("classify", "regress")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def find_kind(name: str) -> DataKind:
     """
     if name == "gates":
         from chainrule.data import gates as kind
+    elif name == "mask":
+        from chainrule.data import mask as kind  # type: ignore[no-redef]
     elif name == "image":
         from chainrule.data import image as kind  # type: ignore[no-redef]
     elif name == "audio":
@@ -44,26 +48,32 @@ def find_kind(name: str) -> DataKind:
     return cast(DataKind, kind)
 
 
-def recognise(source: Source, named: str = "") -> Recognised:
+def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
     """The data kind of a source, or the one the user named.
 
+    A task of pixels leaves only images with masks; one of whole images passes these masks over.
+
     Raises:
-        InputError: no kind claims the source; lists what is accepted.
+        InputError: no kind claims the source, or not the one that the task needs; lists what is accepted.
     """
     probe = next(iter(source.parts.values())) if source.parts else source
     if not named and probe.path is not None and probe.path.is_dir():
         refuse_mixture(probe.path)
+    if task == PIXEL_TASK and not named:
+        named = "mask"
     for name in (named,) if named else KINDS:
         kind = find_kind(name)
         reason = kind.recognises(probe)
+        if reason and name == "mask" and not named and task in WHOLE_TASKS:
+            return Recognised(find_kind("image"), f"{reason}, which --task {task} passes over")
         if reason and not named and name == "table" and probe.path is not None:
             refuse_missing(probe.path)
         if reason or named:
             return Recognised(kind, reason or "you said so")
     raise InputError(
         f"{source.original or 'this data'} is not recognised. Expected a table (CSV, TSV, Parquet, JSONL; also .gz), "
-        "a folder of class folders with images, sound or videos, arrays (.npz, idx), a truth table (or, and, nand, "
-        "xor) or the name of a known data set (chainrule datasets)"
+        "a folder of class folders with images, sound or videos, a folder of images and masks, arrays (.npz, idx), a "
+        "truth table (or, and, nand, xor) or the name of a known data set (chainrule datasets)"
     )
 
 
@@ -73,4 +83,4 @@ def default_model(kind: DataKind, schema: Any) -> str:
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
         return "resnet18" if torch.cuda.is_available() else "resnet9"
-    return {"gates": "mlp", "table": "tabm", "audio": "resnet9"}[kind.NAME]
+    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet"}[kind.NAME]

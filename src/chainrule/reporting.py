@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, Records
-from chainrule.data.schema import ClassTarget, class_names
+from chainrule.data.schema import ClassTarget, MaskTarget, class_names
+from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.evaluate.charts import Series
 from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
 from chainrule.evaluate.sheet import sheet
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared, describe_target
-from chainrule.scoring import headline
 from chainrule.session import Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.task import Rows
@@ -38,7 +40,7 @@ def write_report(run: Run, session: Session, prepared: Prepared, metrics: Mappin
 
 def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows) -> ReportData:
     events, task, target = run.events(), session.task, session.schema.target
-    name, better = headline(task.name)
+    name, better = task.headline
     monitor = task.monitor[0]
     positive = task.positive if isinstance(task, Classify) else None
     threshold = target.threshold if isinstance(target, ClassTarget) else 0.5
@@ -66,10 +68,11 @@ def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str
         monitored=[Series(name="valid", x=[e["step"] for e in judged], y=[e["valid"][monitor] for e in judged])],
         monitor=monitor,
         rows=rows,
-        classes=target.classes if isinstance(target, ClassTarget) else (),
+        classes=getattr(target, "classes", ()),
         positive=positive,
         threshold=threshold,
         mistakes=_mistakes(session, prepared, rows, positive, threshold),
+        cases=_cases(session, prepared, rows),
         class_rows={} if itself else _class_rows(prepared, target),
         augmented=augmented_rows(session, prepared.parts["train"]),
         step_seconds=metrics["seconds"]["step"],
@@ -91,6 +94,8 @@ def _mistakes(
     session: Session, prepared: Prepared, rows: Rows, positive: int | None, threshold: float
 ) -> Sequence[Mistake]:
     records, target = prepared.parts["test"], session.schema.target
+    if "targets" not in rows:
+        return ()
     worst = worst_rows(rows, MISTAKES, positive, threshold)
     if not worst:
         return ()
@@ -108,6 +113,33 @@ def _mistakes(
         shown = prepared.kind.show(records, row)
         found.append(Mistake(id=records.ids[row], truth=truth, answer=answer, detail=detail, shown=shown))
     return found
+
+
+def _cases(session: Session, prepared: Prepared, rows: Rows) -> dict[str, list[list[Picture]]]:
+    """Of masks the worst, middle and best images, each beside its answer over the truth."""
+    target, records = session.schema.target, prepared.parts["test"]
+    if not isinstance(target, MaskTarget):
+        return {}
+    dice, found = dice_of_rows(rows, target.foreground), dict[str, list[list[Picture]]]()
+    for name, chosen in telling_rows(dice):
+        few = records.select(np.array(chosen, dtype=np.int64))
+        samples = session.encode(few)
+        for place, answer in enumerate(session.answers(samples)):
+            batch = samples.batch(torch.tensor([place]))
+            drawn = replace(batch, targets=answer.classes[None])
+            strip = [
+                Picture(image=_shown(session, replace(batch, targets=None)), caption=few.ids[place]),
+                Picture(image=_shown(session, batch), caption="mask"),
+                Picture(image=_shown(session, drawn), caption=f"answer, Dice {dice[chosen[place]]:.3f}"),
+            ]
+            found.setdefault(name, []).append(strip)
+    return found
+
+
+def _shown(session: Session, batch: Batch) -> NDArray[np.uint8]:
+    image = session.kind.picture(batch, 0, session.schema)
+    assert image is not None
+    return image
 
 
 def _class_rows(prepared: Prepared, target: Any) -> dict[str, list[int]]:
@@ -141,6 +173,9 @@ def _picture(session: Session, batch: Batch, row: int) -> Picture:
     image, target = session.kind.picture(batch, row, session.schema), session.schema.target
     assert image is not None
     assert batch.targets is not None
+
+    if isinstance(target, MaskTarget):
+        return Picture(image=image)
 
     def name(value: Tensor) -> str:
         return target.classes[int(value)] if isinstance(target, ClassTarget) else f"{float(value):.4g}"

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Samples
-from chainrule.data.schema import ClassTarget
+from chainrule.data.schema import ClassTarget, MaskTarget
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.intervals import interval
+from chainrule.evaluate.pixel_baselines import pixel_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
 from chainrule.prepare import Prepared
 from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
+from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.run import Run
 
@@ -31,17 +33,12 @@ WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns b
 TEST_ROWS = 100_000  # test rows that baselines are scored on
 SEEN_ROWS = 4_096  # rows that are read at once for them
 
-Headline = tuple[str, Literal["min", "max"]]
-
-
-def headline(task: str) -> Headline:
-    """The metric a person looks at first, and its good direction."""
-    return ("accuracy", "max") if task == "classify" else ("rmse", "min")
-
 
 def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
     """Trivial and classical models on the same split, scored on test by the network's own score function."""
     target = schema.target
+    if isinstance(target, MaskTarget):
+        return pixel_baselines(samples["train"], samples["test"], target, task.score)
     classes = target.classes if isinstance(target, ClassTarget) else ()
     outputs = "probabilities" if classes else "predictions"
 
@@ -69,9 +66,8 @@ def _inputs(kind: DataKind, schema: Any, samples: Samples, limit: int) -> Inputs
     return Inputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def baseline_line(entries: list[dict[str, Any]]) -> str:
+def baseline_line(entries: list[dict[str, Any]], metric: str) -> str:
     """The baselines in one line."""
-    metric = "accuracy" if any("accuracy" in entry for entry in entries) else "rmse"
     scored = [f"{entry['name']} {entry[metric]:.4g}" for entry in entries if metric in entry]
     return f"baselines   {metric} on test: {', '.join(scored)}"
 
@@ -98,6 +94,8 @@ def measure_views(session: Session, samples: Samples, views: int) -> Rows:
     config, kind = session.recipe.augment, session.kind
     if views < 1:
         raise InputError(f"--views is {views}; give the number of views to average over, 1 or more")
+    if isinstance(session.task, Segment):
+        return session.measure(samples, views)
     if config is None or not set(kind.GIVES) & set(DIMS):
         raise InputError(f"--views is for images, sound and video; {kind.NAME} data has no other view, leave it out")
     seen = [session.measure(samples)]
@@ -161,7 +159,7 @@ def write_scores(
         "valid": judged["valid"]["metrics"],
         "test": judged["test"]["metrics"],
         "interval": {} if itself else judged["test"]["interval"],
-        "baseline": strongest(entries, *headline(session.task.name)),
+        "baseline": strongest(entries, *session.task.headline),
         "baselines": entries,
         "seconds": {"total": round(time.perf_counter() - began, 3), **_seconds(run.counters)},
         "epochs": -(-run.counters["step"] // per_epoch),

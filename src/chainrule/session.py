@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples, TensorSamples
-from chainrule.data.schema import ClassTarget, NumberTarget, Target
+from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, Target
 from chainrule.errors import InputError
 from chainrule.models.catalog import CATALOG, Entry
 from chainrule.models.weights import Weights, load_weights
@@ -20,11 +21,13 @@ from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
 from chainrule.tasks.classify import Classify, ClassifyConfig
 from chainrule.tasks.regress import Regress, RegressConfig
-from chainrule.tasks.task import Rows, Task
+from chainrule.tasks.segment import Segment, SegmentConfig
+from chainrule.tasks.task import Headline, Rows, Task
+from chainrule.tasks.whole import Answer
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
 from chainrule.train.loop import Augment
-from chainrule.train.measure import measure, rows_at_once
+from chainrule.train.measure import measure, portions
 
 DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network moves over
 PREDICT_ROWS = 1024  # rows that go through the network at once outside training
@@ -89,7 +92,7 @@ class Session:
     def output_names(self) -> list[str]:
         """A name for each output of the network."""
         target = self.schema.target
-        return list(target.classes) if isinstance(target, ClassTarget) else [target.name]
+        return [target.name] if isinstance(target, NumberTarget) else list(target.classes)
 
     def load_foreign(self, file: str | Path | Weights) -> str:
         """Start from a reference implementation's weights; gives in one line what was taken.
@@ -107,9 +110,11 @@ class Session:
             InputError: it fails on such a batch, gives outputs of another shape, or has nothing to train.
         """
         target = self.schema.target
-        widths = {len(target.classes)} if isinstance(target, ClassTarget) else {1}
+        widths = {len(self.output_names())}
         widths |= {1} if isinstance(target, ClassTarget) and len(target.classes) == 2 else set()
-        batch = self.arithmetic.place_batch(samples.batch(torch.arange(min(2, len(samples)))))
+        rows = torch.arange(min(2, len(samples)))
+        batch = self.arithmetic.place_batch(samples.batch(rows, torch.Generator().manual_seed(0)))
+        size = () if batch.targets is None else batch.targets.shape[1:]  # of a row's answers: a map, or nothing
         self.module.eval()
         with torch.no_grad():
             inputs = self.module.front(*batch.inputs)
@@ -119,8 +124,8 @@ class Session:
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 raise InputError(f"your module fails on a batch of shape {came}: {error}") from error
         shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        if shape not in {(len(batch), width) for width in widths}:
-            wanted = " or ".join(f"({len(batch)}, {width})" for width in sorted(widths, reverse=True))
+        if shape not in {(len(batch), width, *size) for width in widths}:
+            wanted = " or ".join(str((len(batch), width, *size)) for width in sorted(widths, reverse=True))
             raise InputError(
                 f"your module gives {shape} for a batch of shape {came}, expected logits of shape {wanted}"
             )
@@ -146,21 +151,43 @@ class Session:
                 raise InputError(f"{part}: {error}") from error
         return samples
 
-    def measure(self, samples: Samples) -> Rows:
-        """The task's measured rows."""
-        return measure(self.task, self.module, samples, PREDICT_ROWS, self.arithmetic)
+    def measure(self, samples: Samples, views: int = 1) -> Rows:
+        """The task's measured rows; of pixels, over the mean of so many mirrored views of each image."""
+        look = self.task.measure
+        if isinstance(self.task, Segment) and views > 1:
+            look = partial(self.task.measure, views=views)
+        return measure(look, self.module, samples, PREDICT_ROWS, self.arithmetic)
+
+    def answers(self, samples: Samples, views: int = 1) -> Iterator[Answer]:
+        """The classes of the pixels of each image, on the CPU, one image after the other."""
+        assert isinstance(self.task, Segment)
+        self.module.eval()
+        for rows in portions(samples, PREDICT_ROWS):
+            with torch.inference_mode(), self.arithmetic.autocast():
+                batch = self.arithmetic.place_batch(samples.batch(rows))
+                found = list(self.task.answers(self.module, batch, views))
+            yield from (Answer(answer.classes.cpu(), answer.shares.cpu()) for answer in found)
 
     def predict(self, samples: Samples) -> dict[str, list[Any]]:
         """The task's answers, one list entry per record and column."""
         self.module.eval()
         columns: dict[str, list[Any]] = {}
         with torch.inference_mode(), self.arithmetic.autocast():
-            size = rows_at_once(samples, PREDICT_ROWS)
-            for start in range(0, len(samples), size):
-                batch = samples.batch(torch.arange(start, min(start + size, len(samples))))
+            for rows in portions(samples, PREDICT_ROWS):
+                batch = samples.batch(rows)
                 for name, values in self.task.predict(self.module, self.arithmetic.place_batch(batch)).items():
                     columns.setdefault(name, []).extend(values)
         return columns
+
+
+TASK_OF: dict[type, tuple[Any, Any]] = {  # what a target asks for, and its settings
+    ClassTarget: (Classify, ClassifyConfig),
+    NumberTarget: (Regress, RegressConfig),
+    MaskTarget: (Segment, SegmentConfig),
+}
+
+
+HEADLINES: dict[str, Headline] = {task.name: task.headline for task, _ in TASK_OF.values()}  # by the task's name
 
 
 def build_task(recipe: Recipe, target: Target | None) -> Task:
@@ -169,29 +196,32 @@ def build_task(recipe: Recipe, target: Target | None) -> Task:
     Raises:
         InputError: the target is of the other sort.
     """
-    if recipe.task_name == "classify" and isinstance(target, ClassTarget):
-        return Classify(recipe.task, target)
-    if recipe.task_name == "regress" and isinstance(target, NumberTarget):
-        return Regress(recipe.task, target)
+    if target is not None and task_of(target) == recipe.task_name:
+        task: Task = TASK_OF[type(target)][0](recipe.task, target)
+        return task
     found = "nothing" if target is None else f"{target.name!r} ({target.kind})"
     raise InputError(f"task {recipe.task_name} does not fit the target {found}; leave --task out to have it chosen")
 
 
 def plain_task(target: Target) -> Task:
     """The task that a target asks for, with its default settings."""
-    return Classify(ClassifyConfig(), target) if isinstance(target, ClassTarget) else Regress(RegressConfig(), target)
+    build, config = TASK_OF[type(target)]
+    task: Task = build(config(), target)
+    return task
 
 
 def task_of(target: Target) -> str:
     """The task that a target asks for."""
-    return "classify" if isinstance(target, ClassTarget) else "regress"
+    name: str = TASK_OF[type(target)][0].name
+    return name
 
 
 def outputs_of(target: Target, entry: Entry) -> int:
-    """Output columns of the network: K, 1 for a number, and what the entry says for two classes."""
+    """Output columns of the network: K, 1 for a number, and what the entry says for two classes of rows."""
     if isinstance(target, NumberTarget):
         return 1
-    return entry.binary_logits if len(target.classes) == 2 else len(target.classes)
+    two = isinstance(target, ClassTarget) and len(target.classes) == 2
+    return entry.binary_logits if two else len(target.classes)
 
 
 def form_of(kind: DataKind, entry: Entry, dims: Any) -> str:
@@ -224,7 +254,8 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         fitting = [name for name, other in CATALOG.items() if kind.NAME in other.kinds and task in other.tasks]
         raise InputError(f"model {model!r} does not serve {task} on {kind.NAME} data; these do: {', '.join(fitting)}")
     fields = {field.name for field in dataclasses.fields(entry.config)}
-    takes = form_of(kind, entry, settings.get("model.dims"))
+    usual_dims = kind.usual_settings(schema, kind.GIVES[0], rows).get("model.dims")
+    takes = form_of(kind, entry, settings.get("model.dims", usual_dims))
     sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, takes), "dims": DIMS.get(takes)}
     columns = sizes.get("num_numbers", 0) + len(sizes.get("cardinalities", ()))
     sizes = {f"model.{name}": value for name, value in sizes.items() if name in fields}

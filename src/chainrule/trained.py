@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
+from chainrule.data.mask.augment import MaskAugmentConfig
+from chainrule.data.mask.samples import MaskSamples
 from chainrule.data.schema import ClassTarget
+from chainrule.data.sources import open_source
 from chainrule.errors import InputError
+from chainrule.evaluate.cases import dice_of_rows, telling_rows
+from chainrule.predicting import (
+    Given,
+    answered,
+    areas_of,
+    check_file,
+    check_folder,
+    is_table,
+    read_given,
+    write_answers,
+)
 from chainrule.prepare import Prepared, prepare_again, read_for_scoring
 from chainrule.recipe import CUSTOM, load_recipe
 from chainrule.recognise import find_kind
 from chainrule.scoring import judge
-from chainrule.session import Session
+from chainrule.session import HEADLINES, Session
+from chainrule.tasks.segment import Segment
+from chainrule.tasks.task import Rows
 from chainrule.train.run import Run
 
 if TYPE_CHECKING:
     import polars
 
     from chainrule.explain.maps import MapsExplanation
+    from chainrule.explain.pixels import PixelsExplanation
     from chainrule.explain.table import TableExplanation
 
-EXPLAINED = ("table", "image", "audio", "video")  # kinds of data that explain serves
+EXPLAINED = ("table", "image", "audio", "video", "mask")  # kinds of data that explain serves
 
 
 class TrainedRun:
@@ -67,22 +86,65 @@ class TrainedRun:
             self._session = session
         return self._session
 
-    def predict(self, inputs: Any) -> polars.DataFrame:
+    def predict(self, inputs: Any, out: str | Path | None = None) -> polars.DataFrame:
         """Answers for new input: a path or several, a DataFrame, an array; no target is needed.
 
-        Columns are "id", "prediction" and, for classes, "probability" and one share per class. A run that is still
-        training answers with its best weights so far.
+        Columns are "id", "prediction" and, for classes, "probability" and one share per class; of masks the share of
+        pixels of each class and the number of connected "regions". A run that is still training answers with its best
+        weights so far.
+
+        Args:
+            out: a CSV file that gets them as well; of masks also a folder, which gets every mask, an overlay, the areas
+                and the regions.
 
         Raises:
-            InputError: the input does not fit the schema; names what is missing.
+            InputError: the input does not fit the schema; names what is missing. ``out`` cannot be written to.
         """
         import polars
 
         session = self.session
+        if isinstance(session.task, Segment):
+            return self._predict_masks(inputs, out)
+        if out:
+            check_file(out)
         records = session.kind.read_inputs(_listed(inputs), session.schema)
         samples = session.encode(records)
         self._notice(records)
-        return polars.DataFrame({"id": list(records.ids), **session.predict(samples)})
+        answers = polars.DataFrame({"id": list(records.ids), **session.predict(samples)})
+        if out:
+            answers.write_csv(out)
+        return answers
+
+    def _predict_masks(self, inputs: Any, out: str | Path | None) -> polars.DataFrame:
+        if out:
+            check_file(out) if is_table(out) else check_folder(out)
+        given = self._given(inputs)
+        if out and not is_table(out):
+            check_folder(out, [name for part in given for name in part.names])
+            return write_answers(self.session, given, Path(out))
+        areas = areas_of(self.session, given)
+        if out:
+            areas.write_csv(out)
+        return areas
+
+    def masks(self, inputs: Any) -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Of each image its id, the class of every pixel, and that class's share (255 for 1), one image at a time.
+
+        Arrays have the image's own size, (H, W), or (D, H, W) of a volume.
+
+        Raises:
+            InputError: the run does not answer for pixels, or the input cannot be read.
+        """
+        if not isinstance(self.session.task, Segment):
+            raise InputError(f"{self.path} answers for whole rows, not for pixels; use predict")
+        given = self._given(inputs)
+        found = answered(self.session, given)
+        return ((one.id, one.answer.classes.numpy(), one.answer.shares.numpy()) for one in found)
+
+    def _given(self, inputs: Any) -> list[Given]:
+        given = read_given(self.session, _listed(inputs))
+        self._notice(*(part.records for part in given))
+        return given
 
     def evaluate(self, source: Any = None, views: int = 1) -> dict[str, Any]:
         """Metrics with 95 % intervals on the run's own test split, or on another labelled source.
@@ -105,7 +167,7 @@ class TrainedRun:
     def lines(self) -> list[str]:
         """The scores in a few lines for a person."""
         metrics = self.metrics
-        name = "accuracy" if metrics["task"] == "classify" else "rmse"
+        name, _ = HEADLINES[metrics["task"]]
         low_high = metrics["interval"].get(name)
         between = f" (95 % between {low_high[0]:.4g} and {low_high[1]:.4g})" if low_high else ""
         test = {key: value for key, value in metrics["test"].items() if key != name}
@@ -123,11 +185,13 @@ class TrainedRun:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
         explain = "explain · " if self._run.read("schema.json")["kind"] in EXPLAINED else ""
-        lines.append(f"next        chainrule predict {self.path} INPUT · evaluate · {explain}resume --epochs N")
+        folder = " --out FOLDER" if metrics["task"] == Segment.name else ""
+        lines.append(f"next        chainrule predict {self.path} INPUT{folder} · evaluate · {explain}resume --epochs N")
         return lines
 
-    def explain(self, source: Any = None) -> TableExplanation | MapsExplanation:
-        """What the run's answers depend on: columns of a table; places in images, sound and video.
+    def explain(self, source: Any = None) -> TableExplanation | MapsExplanation | PixelsExplanation:
+        """What the run's answers depend on: columns of a table; places in images, sound and video. Of masks, where the
+        network is unsure and where it errs.
 
         Looks at samples of the run's test split. ``source`` is another labelled table; or files, folders or arrays, for
         which no label is needed.
@@ -141,20 +205,56 @@ class TrainedRun:
                 f"explain serves {', '.join(EXPLAINED)} data, this run learned from {session.kind.NAME} data; "
                 f"every number of it is shown by: chainrule trace {self.path}"
             )
+        if session.kind.NAME == "mask":
+            return self._explain_pixels(source)
         return self._explain_table(source) if session.kind.NAME == "table" else self._explain_maps(source)
+
+    def _explain_pixels(self, source: Any) -> PixelsExplanation:
+        from chainrule.explain.pixels import explain_pixels
+
+        session, task = self.session, self.session.task
+        assert isinstance(task, Segment)
+        records = self.prepared().parts["test"] if source is None else self._masked(source)
+        foreground = task.target.foreground
+
+        def choose(rows: Rows) -> tuple[NDArray[np.float64], list[tuple[str, list[int]]]]:
+            dice = dice_of_rows(rows, foreground)
+            return dice, telling_rows(dice)
+
+        config = session.recipe.augment
+        upside_down = isinstance(config, MaskAugmentConfig) and (config.flip == "both" or config.turn)
+        samples = session.encode(records)
+        assert isinstance(samples, MaskSamples)
+        return explain_pixels(session.module, task, samples, 4 if upside_down else 2, choose)
+
+    def _masked(self, source: Any) -> Any:
+        """Images with their masks where the source has such, otherwise the images."""
+        kind = self.session.kind
+        one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+        if isinstance(one, str | Path) and kind.recognises(open_source(one)):
+            records = self._read(one)
+        else:
+            records = kind.read_inputs(_listed(source), self.session.schema)
+        self._notice(records)
+        return records
 
     def _explain_maps(self, source: Any) -> MapsExplanation:
         from chainrule.explain.maps import explain_maps
+        from chainrule.explain.partners import partners
 
         session = self.session
         if source is None:
             records = self.prepared().parts["test"]
+            looked_in = [session.recipe.data.test, self._run.read("data.json")["source"]]
         else:
             records = session.kind.read_inputs(_listed(source), session.schema)
             self._notice(records)
+            looked_in = list(_listed(source))
+        partner = partners(looked_in) if session.kind.NAME == "image" else None
         return explain_maps(
-            session.module, session.task, session.kind, session.schema, session.takes, session.encode(records)
-        )
+            session.module, session.task, session.kind, session.schema, session.takes, session.encode(records),
+            partner=partner,
+        )  # fmt: skip
 
     def _explain_table(self, source: Any) -> TableExplanation:
         from chainrule.explain.table import explain_table
@@ -168,10 +268,12 @@ class TrainedRun:
         train = session.encode(own.parts["train"]) if own else samples
         return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
 
-    def _notice(self, records: Any) -> None:
-        session = self.session
-        noticed = [finding for finding in session.kind.findings(records) if finding.level != "note"]
-        self.notes = [finding.text for finding in (*noticed, *session.kind.mismatches(records, session.schema))]
+    def _notice(self, *every: Any) -> None:
+        kind, schema = self.session.kind, self.session.schema
+        self.notes = []
+        for records in every:
+            noticed = [finding for finding in kind.findings(records) if finding.level != "note"]
+            self.notes += [finding.text for finding in (*noticed, *kind.mismatches(records, schema))]
 
     def _read(self, source: Any) -> Any:
         session = self.session

@@ -140,6 +140,50 @@ def video_frames(folder: Path) -> Any:
     return folder
 
 
+def paired(folder: Path, images: str, masks: str) -> Any:
+    """Four images and masks under these names."""
+    for number in range(4):
+        for name, content in ((images, pixels(number)), (masks, (pixels(number)[..., 0] // 128) * 255)):
+            path = folder / name.format(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(content).save(path)
+    return folder
+
+
+def zipped_masks(folder: Path) -> Any:
+    paired(folder / "cells", "images/{}.png", "masks/{}.png")
+    with zipfile.ZipFile(folder / "cells.zip", "w") as archive:
+        for path in (folder / "cells").rglob("*.png"):
+            archive.write(path, path.relative_to(folder))
+    return folder / "cells.zip"
+
+
+def mask_classes(folder: Path) -> Any:
+    for name in ("benign", "malignant"):
+        paired(folder / name, "{}.png", "{}_mask.png")
+    return folder
+
+
+def mask_table(folder: Path) -> Any:
+    paired(folder, "a/{}.png", "b/{}.png")
+    rows = "".join(f"a/{number}.png,b/{number}.png\n" for number in range(4))
+    (folder / "list.csv").write_text("image,mask\n" + rows)
+    return folder
+
+
+def mask_volumes(folder: Path) -> Any:
+    for name in ("train-volume", "train-labels"):
+        slices = [Image.fromarray(pixels(number)[..., 0] // 128) for number in range(4)]
+        slices[0].save(folder / f"{name}.tif", save_all=True, append_images=slices[1:])
+    return folder
+
+
+def mask_npz(folder: Path) -> Any:
+    images = np.stack([pixels(number) for number in range(6)])
+    np.savez(folder / "m.npz", x_train=images, y_train=images[..., 0] // 128)
+    return folder / "m.npz"
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truth table": (lambda folder: "xor", "gates"),
     "csv": (csv, "table"),
@@ -163,6 +207,18 @@ SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "table beside folders of videos": (video_table, "video"),
     "videos and targets": (lambda folder: (np.zeros((6, 4, 8, 8, 3), np.uint8), np.arange(6) % 2), "video"),
     "frames of videos as pictures": (video_frames, "image"),
+    "folders of images and masks": (lambda folder: paired(folder, "images/{}.png", "masks/{}.png"), "mask"),
+    "zip of images and masks": (zipped_masks, "mask"),
+    "masks beside their images": (lambda folder: paired(folder, "{}.png", "{}_mask.png"), "mask"),
+    "class folders with masks": (mask_classes, "mask"),
+    "folder of images and masks for each case": (
+        lambda folder: paired(folder, "{0}/images/a.png", "{0}/masks/b.png"),
+        "mask",
+    ),
+    "table beside folders of images and masks": (mask_table, "mask"),
+    "volume and labels": (mask_volumes, "mask"),
+    "npz of images and masks": (mask_npz, "mask"),
+    "images and masks": (lambda folder: (np.zeros((9, 8, 8), np.uint8), np.zeros((9, 8, 8), np.uint8)), "mask"),
     "known images": (lambda folder: "digits", "image"),
 }
 

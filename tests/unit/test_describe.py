@@ -37,7 +37,8 @@ def test_the_table_adds_up_for_every_network(name: str) -> None:
     assert sum(layer.parameters for layer in seen.layers) == seen.parameters
     assert sum(layer.multiply_adds for layer in seen.layers) == seen.multiply_adds
     assert seen.what.endswith((".", "!"))
-    assert seen.layers[-1].shape[-1] == published_sizes(CATALOG[name])["num_classes"]
+    classes = 0 if "segment" in CATALOG[name].tasks else -1  # before the sides of a map
+    assert seen.layers[-1].shape[classes] == published_sizes(CATALOG[name])["num_classes"]
     assert seen.reference in seen.text()
     drawn = ElementTree.fromstring(seen.svg())
     assert len(drawn.findall(".//{*}polygon")) >= 1 + len(seen.layers)
@@ -61,6 +62,32 @@ def test_equal_blocks_are_one_row() -> None:
     assert rows["conv1"].kind == "Conv2d 7x7, BatchNorm2d"
     vgg = chainrule.describe("vgg16").layers
     assert (vgg[0].name, vgg[0].repeats, vgg[0].kind) == ("features.0 to 3", 2, "Conv2d 3x3, ReLU")
+
+
+def test_a_network_for_pixels_is_described_in_the_order_it_runs() -> None:
+    seen = chainrule.describe("unet")
+    assert seen.what.startswith("U-Net: a class for every pixel")
+    assert seen.inputs == ((1, 572, 572),)
+    levels = [f"encoder.levels.{level}" for level in range(5)]
+    assert [layer.name for layer in seen.layers] == [*levels, *(f"decoder.{level}" for level in range(4)), "head"]
+    shapes = [layer.shape for layer in seen.layers]
+    assert shapes[:2] == [(64, 568, 568), (128, 280, 280)]
+    assert shapes[4:6] == [(1024, 28, 28), (512, 52, 52)]
+    assert shapes[-1] == (2, 388, 388), "the numbers of figure 1"
+    first = 570 * 570 * 64 * 9 + 568 * 568 * 64 * 9 * 64
+    assert seen.layers[0].multiply_adds == first
+    padded = chainrule.describe("unet", {"model.padding": "same", "model.batch_norm": "yes"})
+    assert padded.inputs == ((1, 576, 576),), "the next multiple of 16"
+    assert padded.published_parameters == 31_030_658
+
+
+def test_an_encoder_is_shown_layer_by_layer() -> None:
+    seen = chainrule.describe("unetpp", {"model.encoder": "resnet18"})
+    rows = {layer.name: layer for layer in seen.layers}
+    stages = [f"encoder.layer{stage}" for stage in (1, 2, 3, 4)]
+    assert list(rows)[:7] == ["encoder.conv1", "encoder.maxpool", *stages, "nodes.x_1_1"]
+    assert rows["encoder.layer4"].parameters == 8_393_728
+    assert sum(layer.parameters for layer in seen.layers) == seen.parameters
 
 
 def test_the_work_is_what_one_input_costs() -> None:

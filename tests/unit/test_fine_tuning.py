@@ -50,7 +50,7 @@ def test_every_network_has_stages_that_end_with_its_head(name: str) -> None:
     heads = {
         "vgg": "classifier.6", "alexnet": "classifier.6", "mobilenet_v1": "classifier", "mobilenet_v2": "classifier.1",
         "mobilenet_v3": "classifier.3", "tabm": "head", "mlp": "layers.1", "perceptron": "linear",
-        "resnet9": "linear", "resnet": "fc",
+        "resnet9": "linear", "resnet": "fc", "unetpp": "heads.0", "unet": "head",
     }  # fmt: skip
     head = next(layer for family, layer in heads.items() if name.startswith(family))
     found = names_of_stages(name)

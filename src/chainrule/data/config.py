@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from chainrule.errors import InputError
 
+SLICES = ("each", "volume")
+MOST_LEVEL = 65_535  # of a 16-bit mask
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -27,6 +30,11 @@ class DataConfig:
     channels: int = 0  # 1: pictures are seen in grey, 3: in colour; 0: found from the train split
     mean: tuple[float, ...] = ()  # of each channel, from 0 to 1, that becomes 0; (): found from the train split
     std: tuple[float, ...] = ()  # of each channel, that becomes 1; with mean
+    slices: str = "each"  # each: a page of a TIFF volume is one image; volume: all of them are one
+    patch: tuple[int, ...] = ()  # pixels of what training cuts out of an image, one number for a square; (): found
+    background: str = ""  # the class of a mask's pixels that is no object, by name or level; none: all count; "": found
+    ignore: tuple[str, ...] = ()  # names or levels of a mask's pixels whose answer is not known
+    threshold: int = 0  # mask levels from this on are the object; 0: each level is a class
     sample_rate_hz: int = 0  # sound is resampled to this; 0: found from the train split
     clip_s: float = 0.0  # seconds of a sound or video that go through the network at once; 0: found
     clip_frames: int = 16  # frames of a clip, spread evenly over its seconds
@@ -50,5 +58,11 @@ class DataConfig:
                 "data.mean and data.std go together, a number for each channel, std above 0; "
                 f"got {self.mean} and {self.std}"
             )
+        if self.slices not in SLICES:
+            raise InputError(f"data.slices must be {' or '.join(SLICES)}, got {self.slices!r}")
+        if any(side < 1 for side in self.patch) or len(self.patch) > 3:
+            raise InputError(f"data.patch is one to three numbers of pixels, 1 or more each, got {self.patch}")
+        if not 0 <= self.threshold <= MOST_LEVEL:
+            raise InputError(f"data.threshold must be a mask level from 1 to {MOST_LEVEL}, or 0, got {self.threshold}")
         if self.memory_mb < 0:
             raise InputError(f"data.memory_mb must be 0 (a quarter of what is free) or more, got {self.memory_mb}")

@@ -265,7 +265,7 @@ def found_groups(names: Sequence[str]) -> tuple[NDArray[Any] | None, str]:
     speakers = [match[1] if (match := SPEAKER.match(name.rsplit("/", 1)[-1])) else "" for name in names]
     example = next((name for name, video in zip(names, videos, strict=True) if video), "")
     for values, reason in (
-        (folders, "sub-folders of the classes"),
+        (folders, "sub-folders"),
         (videos, f"the video that names like {example.rsplit('/', 1)[-1]!r} are cut out of"),
         (speakers, "the speaker, named before _nohash_"),
         (words, "a number after a word like patient in the names"),
@@ -391,13 +391,23 @@ def table_files(found: PathTable, options: DataConfig) -> dict[str, MediaFiles]:
         InputError: no label column can be told, or a named column is absent.
     """
     table, paths = found.table, found.paths
-    divided = next((name for name in table.columns if name.lower() in SPLIT_COLUMNS and _is_split(table[name])), "")
+    divided = split_column(table)
     label = _label_column(table, {paths, divided, options.group, options.time, *options.drop}, options.target)
-    parts = {"all": table}
-    if divided:
-        words = table[divided].str.to_lowercase().replace_strict(SPLIT_WORDS)
-        parts = {word: table.filter(words == word) for word in ("train", "valid", "test") if (words == word).any()}
-    return {word: _part_files(part, found, label, options) for word, part in parts.items()}
+    return {word: _part_files(part, found, label, options) for word, part in table_parts(table).items()}
+
+
+def split_column(table: pl.DataFrame) -> str:
+    """The column that says train, valid or test of each row; "" where there is none."""
+    return next((name for name in table.columns if name.lower() in SPLIT_COLUMNS and _is_split(table[name])), "")
+
+
+def table_parts(table: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The rows of each part, divided by the column that says so; "all" where there is none."""
+    divided = split_column(table)
+    if not divided:
+        return {"all": table}
+    words = table[divided].str.to_lowercase().replace_strict(SPLIT_WORDS)
+    return {word: table.filter(words == word) for word in ("train", "valid", "test") if (words == word).any()}
 
 
 def unlabelled_files(found: PathTable) -> MediaFiles:
@@ -406,10 +416,15 @@ def unlabelled_files(found: PathTable) -> MediaFiles:
     Raises:
         InputError: a file is named twice.
     """
-    return MediaFiles(paths=_named_paths(found.table, found))
+    return MediaFiles(paths=named_paths(found.table, found))
 
 
-def _named_paths(table: pl.DataFrame, found: PathTable) -> dict[str, Path]:
+def named_paths(table: pl.DataFrame, found: PathTable) -> dict[str, Path]:
+    """The file that each row names, by what stands there.
+
+    Raises:
+        InputError: a file is named twice.
+    """
     names = [value or f"row {place}" for place, value in enumerate(table[found.paths].to_list())]
     files = {name: found.find(name) or found.folder / name for name in names}
     if len(files) < len(names):
@@ -419,19 +434,27 @@ def _named_paths(table: pl.DataFrame, found: PathTable) -> dict[str, Path]:
 
 
 def _part_files(table: pl.DataFrame, found: PathTable, label: str, options: DataConfig) -> MediaFiles:
-    files = _named_paths(table, found)
-    groups: NDArray[Any] | None
-    if options.group in table.columns:
-        groups, reason = table[options.group].to_numpy(), f"column {options.group!r}"
-    else:
-        groups, reason = file_groups(list(files), options.group)
+    files = named_paths(table, found)
+    groups, reason = table_groups(table, list(files), options)
     return MediaFiles(
         paths=files, labels=table[label].to_numpy() if label else None, label_name=label or "class",
-        groups=groups, group_reason=reason, times=_column(table, options.time),
+        groups=groups, group_reason=reason, times=column_values(table, options.time),
     )  # fmt: skip
 
 
-def _column(table: pl.DataFrame, name: str) -> NDArray[Any] | None:
+def table_groups(table: pl.DataFrame, names: Sequence[str], options: DataConfig) -> tuple[NDArray[Any] | None, str]:
+    """Groups by the column that --group names, otherwise as file names tell them; and the reason in words."""
+    if options.group in table.columns:
+        return table[options.group].to_numpy(), f"column {options.group!r}"
+    return file_groups(names, options.group)
+
+
+def column_values(table: pl.DataFrame, name: str) -> NDArray[Any] | None:
+    """The values of a column; None where none is named.
+
+    Raises:
+        InputError: there is no such column.
+    """
     if not name:
         return None
     if name not in table.columns:

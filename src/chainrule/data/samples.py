@@ -33,7 +33,7 @@ class Batch:
     """One batch; the network is called ``network(*inputs)``."""
 
     inputs: tuple[Tensor, ...]  # each (B, ...)
-    targets: Tensor | None  # (B,) class indices or (B,) numbers; None where nothing is known
+    targets: Tensor | None  # (B,) class indices or numbers, (B, H, W) uint8 classes of pixels; None: nothing is known
     ids: Tensor  # (B,) int64, the rows of the samples that the batch was made from
     mask: Tensor | None = None  # (B, ...) True = keep
     mixed: Mixed | None = None  # where each row was blended with another one (mixup, cutmix)
@@ -108,20 +108,30 @@ class Samples(Protocol):
     def ids(self) -> Sequence[str]:
         """As in the records."""
 
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """How many values each row's input has; None where all rows are alike."""
+
     def __len__(self) -> int: ...
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The batch of these rows (int64), on the device the samples live on."""
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """The batch of these rows (int64), on the device the samples live on.
+
+        In training there is a ``generator``: what is cut from a large sample is drawn from it. Without it rows are
+        whole.
+        """
 
 
 class TensorSamples:
-    """Samples that fit in memory, decoded once, on one device.
+    """Samples of one size that fit in memory, decoded once, on one device.
 
     Example:
         >>> samples = TensorSamples((torch.eye(3),), torch.tensor([0, 1, 0]), ("a", "b", "c"))
         >>> samples.batch(torch.tensor([2, 0])).targets
         tensor([0, 0])
     """
+
+    lengths = None
 
     def __init__(self, inputs: tuple[Tensor, ...], targets: Tensor | None, ids: Sequence[str]) -> None:
         lengths = {len(ids), *(x.shape[0] for x in inputs), *(() if targets is None else (targets.shape[0],))}
@@ -138,7 +148,7 @@ class TensorSamples:
         targets = None if self.targets is None else self.targets.to(device)
         return TensorSamples(tuple(x.to(device) for x in self.inputs), targets, self.ids)
 
-    def batch(self, rows: Tensor) -> Batch:
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The batch of these rows (int64)."""
         place = rows.to(self.inputs[0].device)
         targets = None if self.targets is None else self.targets.index_select(0, place)

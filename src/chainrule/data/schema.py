@@ -1,4 +1,4 @@
-"""What a target is: class names in index order, or the mean and spread of a number; and schemas back from JSON."""
+"""What a target is: classes in index order, a number, or a class for every pixel; and schemas back from JSON."""
 
 from __future__ import annotations
 
@@ -40,7 +40,27 @@ class NumberTarget:
     std: float
 
 
-Target = ClassTarget | NumberTarget
+@dataclass(frozen=True, kw_only=True)
+class MaskTarget:
+    """A class for every pixel, and how masks write each class down."""
+
+    kind: Literal["mask"] = "mask"
+    name: str = "mask"
+    classes: tuple[str, ...]
+    levels: tuple[tuple[int, ...], ...]  # what stands in a mask for each class: (255,), or a colour (255, 0, 0)
+    pixels: tuple[int, ...]  # of each class in the train split
+    ignore: tuple[tuple[int, ...], ...] = ()  # what stands where the answer is not known
+    background: int = -1  # the class that is no object; -1: every class is one
+    palette: tuple[int, ...] = ()  # red, green, blue of each index, where masks are indices into a palette
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """The classes that scores are averaged over."""
+        return tuple(k for k in range(len(self.classes)) if k != self.background)
+
+
+IGNORE = 255  # among encoded targets of pixels: the answer is not known
+Target = ClassTarget | NumberTarget | MaskTarget
 
 
 def class_names(values: NDArray[Any]) -> NDArray[np.str_]:

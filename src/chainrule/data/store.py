@@ -320,6 +320,8 @@ def blocks(rows: NDArray[Any] | FileRows) -> Iterator[NDArray[Any]]:
 class RowSamples:
     """Samples of which each batch is read when it is asked for; targets and ids are in memory."""
 
+    lengths = None
+
     def __init__(self, inputs: tuple[Tensor | Rows, ...], targets: Tensor | None, ids: Sequence[str]) -> None:
         lengths = {len(ids), *map(len, inputs), *(() if targets is None else (len(targets),))}
         assert len(lengths) == 1, f"inputs, targets and ids differ in length: {sorted(lengths)}"
@@ -328,7 +330,7 @@ class RowSamples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def batch(self, rows: Tensor) -> Batch:
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The batch of these rows (int64)."""
         places = rows.numpy()
         targets = None if self.targets is None else self.targets.index_select(0, rows)

@@ -24,6 +24,8 @@ SHARES = (
     "roc_auc",
     "average_precision",
     "sensitivity_at_specificity",
+    "found",
+    "clean_kept",
 )
 FEWEST_DRAWS = 200  # the 2.5 % quantile then still has 5 draws beyond it
 FEWEST_ROWS = 2000  # of a large sample, what one draw sees at least
@@ -124,7 +126,9 @@ def _bounds(
 
 def _doubtful(name: str, rows: Rows, units: int, N: int) -> int:
     """The independent trials a perfect share rests on: all of them, or for averages over classes the rarest class."""
-    targets = rows.get("targets")
+    targets, present = rows.get("targets"), rows.get("present")
+    if present is not None and name in ("found", "clean_kept"):
+        return max(1, round(float((present == (name == "found")).sum()) * units / N))
     if name == "accuracy" or targets is None or not np.issubdtype(targets.dtype, np.integer):
         return units
     counts = np.unique(targets, return_counts=True)[1]

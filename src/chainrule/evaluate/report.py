@@ -14,6 +14,7 @@ from chainrule.data.kind import Finding, Shown
 from chainrule.evaluate import charts
 from chainrule.evaluate.baselines import strongest
 from chainrule.evaluate.calibration import calibration
+from chainrule.evaluate.cases import class_table
 from chainrule.evaluate.charts import Bar, Series, number
 from chainrule.evaluate.sheet import LARGE_PX, WIDE_PX, is_wide
 from chainrule.functional.metrics import answers, class_counts, confusion_matrix, ranking
@@ -90,6 +91,7 @@ class ReportData:
     mistakes: Sequence[Mistake] = ()
     class_rows: Mapping[str, Sequence[int]] = field(default_factory=dict)  # by split, in the order of the classes
     augmented: Sequence[Sequence[Picture]] = ()  # a training sample and versions of it, one after the other
+    cases: Mapping[str, Sequence[Sequence[Picture]]] = field(default_factory=dict)  # "worst" -> images, strips of each
 
     step_seconds: Mapping[str, float] = field(default_factory=dict)  # of one step, by what it was spent on
     speed_note: str = ""
@@ -119,6 +121,8 @@ def render_report(report: ReportData) -> str:
         class_rows=_class_rows(report),
         imbalance=imbalance_words(report),
         augmented=[_strip(row) for row in report.augmented],
+        cases={name: [_strip(row) for row in rows] for name, rows in report.cases.items()},
+        overlap=_overlap(report),
         calibration=_calibration_words(report),
         mistakes=[(m, charts.png(m.shown.image) if m.shown.image is not None else "") for m in report.mistakes],
         timings=_shares(report.step_seconds),
@@ -246,6 +250,14 @@ def _per_class(report: ReportData) -> list[tuple[str, str, str, str, str]]:
         precision, recall, f1 = (_cell(float(column[k])) for column in columns)
         table.append((str(report.classes[k]), precision, recall, f1, f"{int(counts.support[k]):,}"))
     return table
+
+
+def _overlap(report: ReportData) -> list[tuple[str, ...]]:
+    """Name, Dice, IoU, precision, recall and true pixels of each class of pixels."""
+    if "hits" not in report.rows:
+        return []
+    table = class_table(report.rows, report.classes)
+    return [(name, *(_cell(score) for score in scores), f"{pixels:,}") for name, *scores, pixels in table]
 
 
 def _strip(row: Sequence[Picture]) -> tuple[bool, list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chainrule.data.kind import DataKind
@@ -50,10 +51,15 @@ class View:
         """As in the samples."""
         return self.samples.ids
 
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As in the samples."""
+        return self.samples.lengths
+
     def __len__(self) -> int:
         return len(self.samples)
 
-    def batch(self, rows: Tensor) -> Batch:
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The augmented batch of these rows, on the device; made in float32 whatever the network computes in."""
         device = self.arithmetic.device
         with torch.autocast(device.type, enabled=False):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from chainrule.explain.answers import MEASURED_ROWS, Answer, answers_of, spread,
 from chainrule.explain.axes import Axes, axes_of
 from chainrule.explain.cam import Output, anatomy
 from chainrule.explain.methods import Explainer, Method, output_of
+from chainrule.explain.partners import Mask, Partner, at_size, share_inside
 from chainrule.nn.fronted import Fronted
 from chainrule.tasks.task import Task
 
@@ -35,6 +36,7 @@ class Explained:
     pictures: tuple[NDArray[np.uint8] | None, ...]  # (H, W, 3) of the inputs' size, where the data are pictures
     pieces: tuple[tuple[float, ...], ...] = ()  # of each sample the output of every piece, which the answer averages
     chosen: tuple[int, ...] = ()  # the piece that is explained
+    masks: tuple[Mask | None, ...] = ()  # (H, W) what is marked in each, where masks lie beside pictures
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class MapsExplanation:
                 {"id": one.id, "answer": one.text, "share": one.share, "truth": one.truth or None, "right": one.right}
                 for one in self.explained.answers
             ],
-            "methods": {method.name: method.as_dict() for method in self.methods},
+            "methods": {method.name: {**method.as_dict(), **self._inside(method)} for method in self.methods},
             "notes": list(self.notes),
         }
 
@@ -69,8 +71,23 @@ class MapsExplanation:
         """For a terminal."""
         lines = list(self.notes)
         for method in self.methods:
-            lines += ["", *method.lines()]
+            lines += ["", *self.lines_of(method)]
         return "\n".join(lines)
+
+    def _inside(self, method: Method) -> dict[str, Any]:
+        found = share_inside(method.maps, self.explained.masks) if self.explained.masks else None
+        return {} if found is None else {"inside": dict(zip(("share", "area", "images"), found, strict=True))}
+
+    def lines_of(self, method: Method) -> list[str]:
+        """What is told of one method, the masks too where there are some."""
+        inside = self._inside(method).get("inside")
+        if inside is None:
+            return method.lines()
+        return [
+            *method.lines(),
+            f"  {inside['share']:.0%} of it lies inside the masks, which cover {inside['area']:.0%} of the area (means "
+            f"over the images that have one: {inside['images']})",
+        ]
 
     def page(self) -> str:
         """One HTML file that needs nothing else."""
@@ -84,12 +101,16 @@ class MapsExplanation:
 
 
 def explain_maps(
-    module: Fronted, task: Task, kind: DataKind, schema: Any, takes: str, samples: Samples, seed: int = 0
-) -> MapsExplanation:
+    module: Fronted, task: Task, kind: DataKind, schema: Any, takes: str, samples: Samples, seed: int = 0,
+    partner: Partner | None = None,
+) -> MapsExplanation:  # fmt: skip
     """Explain ``module`` on the samples that tell most: confident mistakes and right answers.
 
     Each map belongs to the output that the network answers with (of classes: the logit of the one answered). Of samples
     that are cut into pieces, the piece that says most for the answer is explained. All arithmetic is in float32.
+
+    Args:
+        partner: gives the mask of a picture by its id, to be held against the maps.
 
     Raises:
         InputError: Captum is not installed, there are no samples, or the input is no map.
@@ -112,11 +133,20 @@ def explain_maps(
     two = len(classes) == 2
     batch = samples.batch(torch.tensor([answer.row for answer in answers])).to(device)
     explained = _looked_at(front, output_of(network, two), module.pieces, kind, schema, batch, answers)
+    explained = explained if partner is None else _marked(explained, partner)
     target = torch.tensor([answer.output for answer in answers], device=device)
     explainer = Explainer(network, found, explained.inputs.to(device), target, two=two, signed=not classes)
     methods, notes = explainer.methods(seed)
     axes = axes_of(schema, explained.inputs.dim() - 2)
     return MapsExplanation(explained, tuple(methods), (_told(answers, len(samples)), *notes), axes)
+
+
+def _marked(explained: Explained, partner: Partner) -> Explained:
+    """The same with the masks of its pictures, if there are any."""
+    size = explained.inputs.shape[-2], explained.inputs.shape[-1]
+    known = zip(explained.answers, explained.pictures, strict=True)
+    masks = tuple(None if picture is None else at_size(partner(one.id), size) for one, picture in known)
+    return replace(explained, masks=masks) if any(mask is not None for mask in masks) else explained
 
 
 def _telling(answers: Sequence[Answer], count: int) -> list[Answer]:

@@ -77,6 +77,11 @@ def shown_frames(count: int) -> list[int]:
     return torch.linspace(0, count - 1, min(count, MOST_FRAMES)).round().int().tolist()
 
 
+def fitted(picture: Pixels, longest: int) -> Pixels:
+    """The picture with this longer side; pixels of small ones are repeated."""
+    return _over(picture, None, longest, True)
+
+
 def png(picture: Pixels) -> str:
     """The pixels as a data URI."""
     from PIL import Image

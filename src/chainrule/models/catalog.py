@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -21,7 +21,12 @@ from chainrule.models.resnet import ResNet, ResNetConfig, r3d_name
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
+from chainrule.models.unet import UNet, UNetConfig
+from chainrule.models.unet import reference_name as unet_name
+from chainrule.models.unetpp import UNetPlusPlus, UNetPlusPlusConfig
+from chainrule.models.unetpp import reference_name as unetpp_name
 from chainrule.models.vgg import VGG, VGGConfig
+from chainrule.nn.pixelwise import Encoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,7 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)  # config fields that make this size
     rename: Callable[[str], str] | None = None  # the reference's names of tensors -> ours; None: they are the same
     expects: Mapping[str, Pixels] = field(default_factory=dict)  # what published weights want, by form of input
+    scales: tuple[Mapping[str, Any], ...] = ()  # settings of rising size among which machine and time decide
     binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
 
 
@@ -87,6 +93,44 @@ def plain_training(rows: int, columns: int) -> dict[str, Any]:
     return {**image_training(rows, columns), "optimizer.learning_rate": 3e-4}
 
 
+def segmentation_training(rows: int, columns: int) -> dict[str, Any]:
+    """AdamW with a cosine; about 12,000 images seen, 20 to 300 epochs: a mask teaches more than a class."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
+        "schedule.name": "cosine", "schedule.warmup": 0.05,
+        "train.batch_size": 8, "train.epochs": max(20, min(300, 12_000 // max(1, rows))),
+    }  # fmt: skip
+
+
+def build_encoder(config: Any) -> Encoder:
+    """The encoder that a network for pixels names: a classifier of the catalog without its head."""
+    entry = CATALOG[config.encoder]
+    sizes = {
+        **entry.settings, "in_channels": config.in_channels, "num_classes": 1, "dims": config.dims,
+        "image_size": USUAL_SIZE.get(config.dims, (224, 224)),
+        **({"width": config.encoder_width} if config.encoder_width else {}),
+    }  # fmt: skip
+    network = entry.build(entry.config(**sizes))
+    *_, (head, _) = network.named_children()
+    setattr(network, head, nn.Identity())
+    return cast(Encoder, network)
+
+
+def with_encoders(rename: Callable[[str], str]) -> Callable[[str], str]:
+    """The same map, that also knows the names of a reference's encoder."""
+    return lambda name: r3d_name(rename(name))
+
+
+def build_unet(config: UNetConfig) -> UNet:
+    """A U-Net with the paper's encoder or one of the catalog."""
+    return UNet(config, None if config.encoder == "plain" else build_encoder(config))
+
+
+def build_unetpp(config: UNetPlusPlusConfig) -> UNetPlusPlus:
+    """A U-Net++ with the paper's encoder or one of the catalog."""
+    return UNetPlusPlus(config, None if config.encoder == "plain" else build_encoder(config))
+
+
 ALL_KINDS = ("gates", "table", "image")
 MEDIA = ("image", "audio", "video")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
@@ -97,6 +141,8 @@ HALVES = Pixels(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # timm's mobilenetv1
 PHOTOS = {"in_channels": 3, "num_classes": 1000}  # ImageNet
 CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}
 HE = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
+
+PLAIN_WIDTHS = tuple({"model.widths": tuple(width << level for level in range(5))} for width in (16, 24, 32, 48, 64))
 
 CATALOG: dict[str, Entry] = {
     "perceptron": Entry(
@@ -182,14 +228,36 @@ CATALOG: dict[str, Entry] = {
         )
         for size in ("small", "large")
     },
+    "unet": Entry(
+        config=UNetConfig, build=build_unet, takes=("image", "clip"), kinds=("mask",), tasks=("segment",),
+        training=segmentation_training, scales=PLAIN_WIDTHS, rename=with_encoders(unet_name),
+        published={  # the tiles of figure 1
+            "in_channels": 1, "num_classes": 2, "batch_norm": False, "padding": "valid", "image_size": (572, 572),
+        },
+        paper="Ronneberger, Fischer, Brox 2015, arXiv:1505.04597",
+        reference="mateuszbuda/brain-segmentation-pytorch written plainly, segmentation_models_pytorch.Unet; "
+        "tests/parity/test_unet.py",
+    ),
+    "unetpp": Entry(
+        config=UNetPlusPlusConfig, build=build_unetpp, takes=("image", "clip"), kinds=("mask",), tasks=("segment",),
+        training=segmentation_training, rename=with_encoders(unetpp_name),
+        published={"in_channels": 3, "num_classes": 1, "batch_norm": False, "image_size": (96, 96)},  # cell nuclei
+        paper="Zhou, Siddiquee, Tajbakhsh, Liang 2018, arXiv:1807.10165",
+        reference="figure 1 of the paper written plainly, segmentation_models_pytorch.UnetPlusPlus; "
+        "tests/parity/test_unetpp.py",
+    ),
 }  # fmt: skip
 
 
 USUAL_SIZE = {1: (50_176,), 3: (16, 112, 112)}  # a signal with the samples of 224 x 224 pixels; R3D's clips
 
 
-def published_sizes(entry: Entry, dims: int = 2) -> dict[str, Any]:
-    """The config fields of the published network, or of its variant over one axis or three."""
+def published_sizes(entry: Entry, dims: int = 2, encoder: str = "plain") -> dict[str, Any]:
+    """The config fields of the published network, or of its variant over one axis or three, or with an ``encoder``."""
     known = {field.name for field in fields(entry.config)}
     sizes = {**entry.settings, **{name: size for name, size in entry.published.items() if name in known}}
-    return sizes if dims == 2 else {**sizes, "dims": dims, "image_size": USUAL_SIZE[dims]}
+    if dims != 2 or encoder != "plain":
+        sizes.pop("padding", None)  # of a mask that is smaller than its image, only the two-dimensional paper speaks
+    if dims != 2:
+        sizes |= {"dims": dims, "image_size": USUAL_SIZE[dims]} if "image_size" in known else {"dims": dims}
+    return sizes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from chainrule.models.catalog import Entry
+from chainrule.models.catalog import USUAL_SIZE, Entry
 from chainrule.models.draw import Block, as_svg, as_text
 from chainrule.nn.convolution import BATCH_NORMS, CONVOLUTIONS
 
-CONTAINERS = (nn.Sequential, nn.ModuleList)
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 SILENT = (nn.Dropout, nn.Identity, nn.Flatten)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish)
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -114,21 +114,23 @@ class Description:
 
 def describe(name: str, entry: Entry, config: Any, published: Any) -> Description:
     """The network that ``entry`` builds from ``config``; ``published`` is the config of the paper's sizes."""
-    network, inputs = on_meta(entry, config), example(entry, config)
+    network = on_meta(entry, config)
+    inputs = example(entry, config, network)
     seen: dict[str, tuple[int, ...]] = {}
     handles = [
-        module.register_forward_hook(_keep_shape(seen, path)) for path, module in parts_of(network) if path != ""
+        module.register_forward_hook(_keep_shape(seen, path)) for path, module in network.named_modules() if path != ""
     ]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs)
     for handle in handles:
         handle.remove()
     counts = {str(path).partition(".")[2]: sum(ops.values()) // 2 for path, ops in counter.get_flop_counts().items()}
+    layers = folded(network, layers_of(network, seen, counts), seen)
     return Description(
         name=name, what=sentence(entry), data=", ".join(entry.kinds), tasks=", ".join(entry.tasks), paper=entry.paper,
         reference=entry.reference, sizes=asdict(config), inputs=tuple(tuple(x.shape[1:]) for x in inputs if x.numel()),
         parameters=count_parameters(network), published_parameters=count_parameters(on_meta(entry, published)),
-        multiply_adds=counter.get_total_flops() // 2, layers=tuple(folded(network, layers_of(network, seen, counts))),
+        multiply_adds=counter.get_total_flops() // 2, layers=tuple(layers),
     )  # fmt: skip
 
 
@@ -138,8 +140,8 @@ def on_meta(entry: Entry, config: Any) -> nn.Module:
         return entry.build(config).eval()
 
 
-def example(entry: Entry, config: Any) -> tuple[Tensor, ...]:
-    """One input of the config's size."""
+def example(entry: Entry, config: Any, network: Any) -> tuple[Tensor, ...]:
+    """One input of the config's size; for a network that answers for every pixel of the next size that it takes."""
     if "vector" in entry.takes:
         return (torch.empty(1, config.in_features, device="meta"),)
     if "columns" in entry.takes:
@@ -147,13 +149,16 @@ def example(entry: Entry, config: Any) -> tuple[Tensor, ...]:
         shapes = (1, numbers), (1, numbers, config.num_bins)
         codes = torch.empty(1, columns, dtype=torch.int64, device="meta")
         return *(torch.empty(shape, device="meta") for shape in shapes), codes
-    size = getattr(config, "image_size", None) or entry.published["image_size"]
+    size = getattr(config, "image_size", None)
+    size = size or USUAL_SIZE.get(getattr(config, "dims", 2), entry.published["image_size"])
+    if "segment" in entry.tasks:
+        size = tuple(network.input_size(max(1, side - 2 * network.border)) for side in size)
     return (torch.empty(1, config.in_channels, *size, device="meta"),)
 
 
 def sentence(entry: Entry) -> str:
     """The first sentence of the architecture's own file."""
-    text = inspect.getdoc(sys.modules[entry.build.__module__]) or ""
+    text = inspect.getdoc(sys.modules[entry.config.__module__]) or ""
     return text.partition("\n")[0]
 
 
@@ -162,12 +167,13 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def parts_of(network: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
-    """The network's children by name, containers opened; a block stays whole."""
+def parts_of(network: nn.Module, run: Container[str], path: str = "") -> list[tuple[str, nn.Module]]:
+    """The network's children by name; a block stays whole, containers and what was not run as a whole are opened."""
     parts = []
     for name, child in network.named_children():
         inner = f"{path}.{name}".lstrip(".")
-        parts += parts_of(child, inner) if isinstance(child, CONTAINERS) else [(inner, child)]
+        opens = isinstance(child, CONTAINERS) or (inner not in run and any(True for _ in child.children()))
+        parts += parts_of(child, run, inner) if opens else [(inner, child)]
     return parts
 
 
@@ -184,7 +190,7 @@ def layers_of(network: nn.Module, shapes: Mapping[str, tuple[int, ...]], counts:
         Layer(name=name, kind="parameter", shape=tuple(p.shape), parameters=p.numel(), multiply_adds=0, modules=(name,))
         for name, p in network.named_parameters(recurse=False)
     ]
-    for path, module in parts_of(network):
+    for path, module in parts_of(network, shapes):
         if path not in shapes or isinstance(module, SILENT):
             continue
         size, work = count_parameters(module), counts.get(path, 0)
@@ -213,7 +219,7 @@ def kind_of(module: nn.Module) -> str:
     return "average" if isinstance(module, AVERAGES) else kind
 
 
-def folded(network: nn.Module, layers: list[Layer]) -> list[Layer]:
+def folded(network: nn.Module, layers: list[Layer], run: Container[str]) -> list[Layer]:
     """Equal layers behind each other, of equal output, as one."""
     result: list[Layer] = []
     for layer in layers:
@@ -225,7 +231,7 @@ def folded(network: nn.Module, layers: list[Layer]) -> list[Layer]:
             )  # fmt: skip
         else:
             result.append(layer)
-    paths = [path for path, module in parts_of(network) if not isinstance(module, SILENT)]
+    paths = [path for path, module in parts_of(network, run) if not isinstance(module, SILENT)]
     return [replace(layer, name=span(layer, paths)) for layer in result]
 
 

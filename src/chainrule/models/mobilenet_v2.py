@@ -95,7 +95,7 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """A 3x3 convolution, 17 inverted residuals, a 1x1 convolution, average over the map, linear classifier.
 
-    ``features(image)`` gives the embedding, the averages (B D).
+    ``features(image)`` gives the embedding, the averages (B D). ``map_channels`` are the channels of ``maps``.
 
     Example:
         >>> import torch
@@ -112,16 +112,33 @@ class MobileNetV2(nn.Module):
         self.features = nn.Sequential(
             convolution_norm(dims, config.in_channels, channels, 3, 1 if small else 2, first=True)
         )
+        self.map_channels: tuple[int, ...] = (config.in_channels,)
+        self.map_ends: tuple[int, ...] = ()  # the layers of ``features`` before each halving, and the last with a map
         for stage, (expansion, width, depth, first_stride) in enumerate(STAGES):
             c_out = multiple_of_8(width * config.width)
             for index in range(depth):
                 stride = first_stride if index == 0 and not (small and stage == 1) else 1
+                if stride > 1:
+                    self.map_ends = (*self.map_ends, len(self.features) - 1)
+                    self.map_channels = (*self.map_channels, channels)
                 self.features.append(InvertedResidual(dims, channels, c_out, expansion, stride))
                 channels = c_out
         self.features.append(convolution_norm(dims, channels, last, 1))
+        self.map_ends = (*self.map_ends, len(self.features) - 1)
+        self.map_channels = (*self.map_channels, last)
         self.features.extend(global_average(dims))
         self.classifier = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(last, config.num_classes))
         he_init(self)
+
+    def maps(self, image: Float[Tensor, "B C *size"], deepest: int | None = None) -> tuple[Tensor, ...]:
+        """The image, then the last map of each size; up to number ``deepest``."""
+        x, maps = image, [image]
+        ends = self.map_ends[:deepest]
+        for place, layer in enumerate(list(self.features)[: ends[-1] + 1 if ends else 0]):
+            x = layer(x)
+            if place in ends:
+                maps.append(x)
+        return tuple(maps)
 
     def forward(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
         """Logits per class."""

@@ -141,6 +141,8 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Stem, stages of residual blocks, average over the map, linear classifier.
 
+    ``map_channels`` are the channels of ``maps``.
+
     Example:
         >>> network = ResNet(ResNetConfig(in_channels=3, num_classes=10, image_size=(32, 32)))
         >>> network(torch.zeros(2, 3, 32, 32)).shape
@@ -157,6 +159,7 @@ class ResNet(nn.Module):
         self.maxpool = pool(dims) if config.stem == "imagenet" else nn.Identity()
         self.stages = tuple(f"layer{stage + 1}" for stage in range(len(config.blocks)))
         channels = config.width
+        self.map_channels: tuple[int, ...] = (config.in_channels, *([channels] if config.stem == "imagenet" else []))
         for stage, (name, depth) in enumerate(zip(self.stages, config.blocks, strict=True)):
             width = config.width * 2**stage
             layer = nn.Sequential()
@@ -165,14 +168,23 @@ class ResNet(nn.Module):
                 layer.append(block(dims, channels, width, stride))
                 channels = width * block.expansion
             self.add_module(name, layer)
+            self.map_channels = (*self.map_channels, channels)
         self.fc = nn.Linear(channels, config.num_classes)
         init(self)
 
+    def maps(self, image: Float[Tensor, "B C *size"], deepest: int | None = None) -> tuple[Tensor, ...]:
+        """The image, the stem's map where a pool follows it, and the map of each stage; up to number ``deepest``."""
+        x = F.relu(self.bn1(self.conv1(image)), inplace=True)
+        maps = [image] if isinstance(self.maxpool, nn.Identity) else [image, x]
+        x = self.maxpool(x)
+        for name in self.stages[: None if deepest is None else max(0, deepest + 1 - len(maps))]:
+            x = self.get_submodule(name)(x)
+            maps.append(x)
+        return tuple(maps[: None if deepest is None else deepest + 1])
+
     def features(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D"]:
         """The embedding: the last stage, averaged over the map."""
-        x = self.maxpool(F.relu(self.bn1(self.conv1(image)), inplace=True))
-        for name in self.stages:
-            x = self.get_submodule(name)(x)
+        x = self.maps(image)[-1]
         return torch.mean(x, dim=tuple(range(2, x.ndim)))
 
     def forward(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,8 @@ from chainrule.errors import InputError
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin")
 SHOWN = 5  # names in a message before "and 12 more"
 FRONT, NETWORK = "front.", "network."  # the two parts of a run's own model.safetensors
+ENCODER = "encoder."  # the part of a network for pixels that comes from a classifier
+HEADS = "heads"
 WRAPPERS = ("module.", "_orig_mod.")  # prefixes that DataParallel and torch.compile add
 COUNTER = "num_batches_tracked"  # batch norm's counter, absent in files older than torch 0.4.1; changes no output
 
@@ -48,6 +50,9 @@ def load_weights(
 ) -> WeightsReport:
     """Copy a file's tensors into ``network``; either every name and shape fits, or nothing is changed.
 
+    Where a network has an encoder and the file is the whole classifier that the encoder is taken from, the tensors go
+    there, the classifier's own head is left out, and the rest of the network stays as it is.
+
     ``rename`` turns the file's names into the network's. ``head`` is the layer whose outputs are the classes, by
     default the last one with parameters: where only its number of outputs differs it stays as it is, and the report
     says so. The report also tells where a tensor was brought to another shape, see ``reshaped``.
@@ -56,8 +61,11 @@ def load_weights(
         InputError: the file is missing, broken or more than tensors; or its names or shapes do not fit, all listed.
     """
     weights = file if isinstance(file, Weights) else open_weights(file)
+    network = unwrapped(network)
     own = network.state_dict()
     match = matched(weights, own, rename, head or last_layer(network))
+    if match.problems and (encoder := encoder_match(network, weights, rename)) is not None:
+        match = encoder
     if match.problems:
         raise InputError(
             f"{weights.file} does not fit the network: {'; '.join(match.problems)}. Expected the state dict of the "
@@ -67,6 +75,30 @@ def load_weights(
     network.load_state_dict({**own, **match.tensors})
     text = "; ".join((f"{len(match.tensors)} tensors from {weights.file.name}", *match.notes, *weights.notes))
     return WeightsReport(str(weights.file), tuple(match.tensors), match.fresh, text)
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside modules of ours that hold nothing else, under the name ``network``."""
+    while [name for name, _ in network.named_children()] == [NETWORK.rstrip(".")]:
+        network = network.get_submodule(NETWORK.rstrip("."))
+    return network
+
+
+def encoder_match(network: nn.Module, weights: Weights, rename: Callable[[str], str] | None) -> Match | None:
+    """How a classifier's tensors fit a network's encoder; None where the network has none, or they do not fit it.
+
+    The encoder still has a place, the last, where its head was.
+    """
+    encoder = dict(network.named_children()).get(ENCODER.rstrip("."))
+    if encoder is None:
+        return None
+    *_, (head, _) = encoder.named_children()
+    body = {name: x for name, x in weights.tensors.items() if not name.startswith(f"{head}.")}
+    match = matched(replace(weights, tensors=body), encoder.state_dict(), rename, head)
+    if match.problems:
+        return None
+    notes = [*match.notes, "they are the encoder's, all else starts fresh"]
+    return replace(match, tensors={ENCODER + name: x for name, x in match.tensors.items()}, notes=notes)
 
 
 def fits(network: nn.Module, weights: Weights, rename: Callable[[str], str] | None = None) -> bool:
@@ -88,7 +120,7 @@ def open_weights(file: str | Path) -> Weights:
         front = {name.removeprefix(FRONT): x for name, x in tensors.items() if name.startswith(FRONT)}
         tensors = {name: x for name, x in tensors.items() if name.startswith(NETWORK)}
         notes.append(f"{len(front)} of the run's front left out")
-    for prefix in (NETWORK, *WRAPPERS):
+    for prefix in (NETWORK, NETWORK, *WRAPPERS):  # once more where a task wraps the network
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): x for name, x in tensors.items()}
     return Weights(path, tensors, front, tuple(notes))
@@ -207,14 +239,18 @@ def matched(weights: Weights, own: Mapping[str, Tensor], rename: Callable[[str],
 
 
 def last_layer(network: nn.Module) -> str:
-    """The name of the last layer with parameters of its own."""
+    """The name of the last layer with parameters of its own; of several heads that of their list."""
     names = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
-    return names[-1] if names else ""
+    last = names[-1] if names else ""
+    return HEADS if last.startswith(f"{HEADS}.") else last
 
 
 def head_of_other_size(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], head: str) -> tuple[str, ...]:
     """The head's names where file and network differ in the number of outputs and in nothing else."""
-    names = tuple(name for name in own if name.rpartition(".")[0] == head and name in tensors)
+    layers = {name: name.rpartition(".")[0] for name in own if name in tensors}
+    names = tuple(
+        name for name, layer in layers.items() if (layer.partition(".")[0] if head == HEADS else layer) == head
+    )
     pairs = [(own[name].shape, tensors[name].shape) for name in names]
     same_inputs = all(len(a) == len(b) > 0 and a[1:] == b[1:] for a, b in pairs)
     return names if same_inputs and any(a != b for a, b in pairs) else ()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 
@@ -17,9 +21,18 @@ class Fronted(nn.Module):
         self.front = front
         self.network = network
         self.pieces = pieces
+        self._fast: Callable[..., Tensor] | None = None
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile what training calls; evaluation sees other sizes, and a new process need not wait for a compiler."""
+        self._fast = torch.compile(self._outputs, *args, **kwargs)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """The network's outputs (logits) for a batch's inputs."""
+        outputs = self._outputs if self._fast is None or not self.training else self._fast
+        return outputs(*inputs)
+
+    def _outputs(self, *inputs: Tensor) -> Tensor:
         tensors = self.front(*inputs)
         if not self.pieces:
             outputs: Tensor = self.network(*tensors)

@@ -17,7 +17,7 @@ from chainrule.data.schema import ClassTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.losses import binary_cross_entropy_sum, cross_entropy_sum, probability_error_sum
 from chainrule.functional.metrics import Scorer, classification_scorer, classification_scores
-from chainrule.tasks.task import At, Loss, Rows, Term, total_of
+from chainrule.tasks.task import At, Headline, Loss, Rows, Term, total_of
 
 LOSSES = ("cross_entropy", "mse")
 WEIGHTS = ("none", "balanced")
@@ -54,6 +54,7 @@ class Classify:
 
     name = "classify"
     unit: Literal["row", "group", "batch"] = "row"
+    headline: Headline = ("accuracy", "max")
 
     def __init__(self, config: ClassifyConfig, target: ClassTarget) -> None:
         self.config = config

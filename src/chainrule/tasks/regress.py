@@ -15,7 +15,7 @@ from chainrule.data.schema import NumberTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.losses import squared_error_sum
 from chainrule.functional.metrics import Scorer, regression_scorer, regression_scores
-from chainrule.tasks.task import At, Loss, Rows, Term, total_of
+from chainrule.tasks.task import At, Headline, Loss, Rows, Term, total_of
 
 MONITORS: dict[str, Literal["min", "max"]] = {"rmse": "min", "mae": "min", "r2": "max"}
 
@@ -36,6 +36,7 @@ class Regress:
 
     name = "regress"
     unit: Literal["row", "group", "batch"] = "row"
+    headline: Headline = ("rmse", "min")
 
     def __init__(self, config: RegressConfig, target: NumberTarget) -> None:
         self.config = config

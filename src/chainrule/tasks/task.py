@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from chainrule.data.samples import Batch
 
+Headline = tuple[str, Literal["min", "max"]]  # a metric and its good direction
 Rows = dict[str, NDArray[Any]]  # measured rows: arrays of one leading length, resampled together for the interval
 
 
@@ -27,7 +28,7 @@ class At:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a loss: a sum over rows, pixels or tokens, never a mean. ``Task.counts`` has its divisor by name."""
+    """One part of a loss: a sum over rows, pixels or tokens, never a mean. ``Task.counts`` has the divisor ``name``."""
 
     name: str
     total: Tensor  # scalar
@@ -49,14 +50,18 @@ class Task(Protocol):
         """What may not be split into micro-batches."""
 
     @property
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
-        """The validation metric that chooses the best weights, and its good direction."""
+    def headline(self) -> Headline:
+        """The metric that a person looks at first."""
+
+    @property
+    def monitor(self) -> Headline:
+        """The validation metric that chooses the best weights."""
 
     def wrap(self, network: nn.Module, schema: Any) -> nn.Module:
         """The module that is trained; heads with weights of their own live in it."""
 
     def counts(self, batch: Batch) -> dict[str, float]:
-        """The divisor of each loss term for these rows; summed over micro-batches before the backward pass."""
+        """The divisors of loss terms by name for these rows; summed over micro-batches before the backward pass."""
 
     def loss(self, network: nn.Module, batch: Batch, at: At) -> Loss:
         """The terms whose sum of weight x total / count is minimised."""

@@ -133,8 +133,9 @@ class Batches:
         if epoch != self.epoch:
             self.epoch = epoch
             self.rows = order(len(self.samples), self.config.batch_size, self.config.seed, epoch, self.min_tail)
-        batch = self.arithmetic.place_batch(self.samples.batch(self.rows[place]))
-        return batch if self.augment is None else self.augment(batch, self.seeded(step))
+        generator = self.seeded(step)
+        batch = self.arithmetic.place_batch(self.samples.batch(self.rows[place], generator))
+        return batch if self.augment is None else self.augment(batch, generator)
 
     def seeded(self, step: int) -> torch.Generator:
         """The step's generator; torch's own (dropout) is seeded with it."""
@@ -173,7 +174,7 @@ def _evaluate(
     started = time.perf_counter()
     metric, direction = task.monitor
     with state.average.applied():
-        rows = measure(task, state.network, samples, max(config.batch_size, 256), arithmetic)
+        rows = measure(task.measure, state.network, samples, max(config.batch_size, 256), arithmetic)
         report.valid = task.score(rows)
         report.best = state.consider(report.valid[metric], direction)
     state.valid_seconds += time.perf_counter() - started

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ WORTHWHILE_S = 60.0  # expected training below this is not worth a probe of othe
 COMPILE_S = 1200.0  # and below this not worth a compilation
 PLANNED_SHARE = 0.88  # of a time limit; the rest is for steps that are slower than the few that were timed
 CLEARLY = 0.97  # of the seconds of what was chosen so far, below which another way is taken
+FAR_SLOWER = 2.0  # times the seconds in float32 from which bfloat16 is not tried
 VALID_ROWS = 512
 DIVISIBLE = 2e8  # operations of a step below which a second thread costs more than it brings
 
@@ -74,10 +76,9 @@ def probe(
         return Probed(config=_resolved(config, chosen, steps), timings=timings)
     timings[str(chosen)] = timed(chosen)
     for candidate in _others(config, chosen, network, device, timings[str(chosen)] * steps):
-        seconds = timed(candidate)
-        timings[str(candidate)] = seconds
-        if seconds < CLEARLY * timings[str(chosen)]:
-            chosen = candidate
+        chosen = timed.better(candidate, chosen, timings)
+    if config.compile == "auto" and timings[str(chosen)] * steps > COMPILE_S:
+        chosen = timed.better(replace(chosen, compile="on"), chosen, timings)
     if config.time_limit:
         cost = timings[str(chosen)] + timed.validation(chosen) / (config.eval_every or per_epoch)
         steps = max(1, min(steps, int(PLANNED_SHARE * config.time_limit / cost)))
@@ -106,16 +107,33 @@ def _others(
         others.append(replace(first, threads=1))
     if images:
         others.append(replace(first, channels_last="on"))
-    if config.precision == "auto":
+    if config.precision == "auto" and not half_is_slow(device):
         half = replace(first, precision="bfloat16", channels_last="on" if images else first.channels_last)
         others.append(half)
         if images and device.type == "cpu" and any(is_deep(module) for module in network.modules()):
             others.append(replace(half, channels_last="shallow"))
-        if config.compile == "auto" and expected > COMPILE_S:
-            others.append(replace(half, compile="on"))
-    elif config.compile == "auto" and expected > COMPILE_S:
-        others.append(replace(first, compile="on"))
     return others
+
+
+@cache
+def half_is_slow(device: torch.device) -> bool:
+    """Whether a small convolution in bfloat16 takes far longer than in float32, as on processors that only imitate it.
+
+    There one step of a large network would take minutes, so it is not tried.
+    """
+    if device.type != "cpu":
+        return False
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.ones((1, 32, 32, 32), dtype=dtype)
+        kernel = torch.ones((32, 32, 3, 3), dtype=dtype)
+        taken = []
+        for _ in range(4):
+            started = time.perf_counter()
+            torch.nn.functional.conv2d(x, kernel, padding=1)
+            taken.append(time.perf_counter() - started)
+        seconds[dtype] = min(taken)
+    return seconds[torch.bfloat16] > FAR_SLOWER * seconds[torch.float32]
 
 
 def _resolved(config: TrainConfig, chosen: Candidate, steps: int) -> TrainConfig:
@@ -138,6 +156,11 @@ class _Timer:
         weights = sum(p.numel() for p in network.parameters())
         reuse = max((_reuse(x) for x in data[0].batch(torch.arange(1)).inputs), default=1)
         self.operations = 6.0 * weights * reuse * min(plan.train.batch_size, len(data[0]))  # of a step, estimated
+
+    def better(self, candidate: Candidate, chosen: Candidate, timings: dict[str, float]) -> Candidate:
+        """The candidate if it is clearly faster than what was chosen so far; its time joins the others."""
+        timings[str(candidate)] = self(candidate)
+        return candidate if timings[str(candidate)] < CLEARLY * timings[str(chosen)] else chosen
 
     def __call__(self, candidate: Candidate) -> float:
         """Median seconds of a few steps, after two that warm up; infinity where the candidate does not run."""
@@ -179,7 +202,7 @@ class _Timer:
         network = arithmetic.place(copy.deepcopy(self.network))
         rows = min(VALID_ROWS, len(self.data[1]))
         started = time.perf_counter()
-        measure(self.task, network, _First(self.data[1], rows), 256, arithmetic)
+        measure(self.task.measure, network, _First(self.data[1], rows), 256, arithmetic)
         return (time.perf_counter() - started) * len(self.data[1]) / rows
 
 
@@ -189,7 +212,8 @@ class _First:
     def __init__(self, samples: Samples, rows: int) -> None:
         self.samples, self.rows = samples, rows
         self.ids = samples.ids[:rows]
-        self.batch: Callable[[torch.Tensor], Any] = samples.batch
+        self.lengths = None if samples.lengths is None else samples.lengths[:rows]
+        self.batch: Callable[..., Any] = samples.batch
 
     def __len__(self) -> int:
         return self.rows

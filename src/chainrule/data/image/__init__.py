@@ -11,35 +11,35 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from chainrule.data.config import DataConfig
 from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.image.arrays import (
     array_pairs,
+    given_records,
     idx_images,
-    image_axes,
+    mask_pairs,
+    named_arrays,
     read_arrays,
     read_idx_images,
     read_npz,
-    records_of,
-    white_level,
 )
 from chainrule.data.image.augment import AugmentConfig
 from chainrule.data.image.augment import augment as augment_images
 from chainrule.data.image.decode import DARK, Pixels, resize, to_channels
 from chainrule.data.image.files import decoded_records
+from chainrule.data.image.front import PixelFront
 from chainrule.data.image.npz import npz_shapes
 from chainrule.data.image.records import ArrayImages, ChosenRows, ImageRecords, ImageStore
 from chainrule.data.image.size import check_size, common_size
+from chainrule.data.image.statistics import statistics
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.labels import FEW, encode_targets, target_of_labels
 from chainrule.data.levels import chosen_levels, levels_note
-from chainrule.data.media import (
-    IMAGES,
-    refuse_columns,
-)
+from chainrule.data.media import IMAGES, path_table, refuse_columns
 from chainrule.data.memory import Memory
+from chainrule.data.pairs import find_pairs, pair_columns
 from chainrule.data.samples import Batch, Samples
 from chainrule.data.schema import Target, from_json
 from chainrule.data.sources import Source, open_source, suffix
@@ -53,7 +53,6 @@ LINEAR_PX = 16  # side of what the linear baseline sees
 SMALL_PX = 64  # images of one size up to this are taken as they are
 LARGEST_PX = 4096  # what data.image_size may ask for
 DEFAULT_PX = 128  # the longer side that larger images are brought to
-STATISTICS_IMAGES = 2_000
 SMALL_MAP_BYTES = 512 << 20  # arrays mapped from disk stay there from this size on
 
 
@@ -71,29 +70,30 @@ class ImageSchema:
     notes: tuple[str, ...] = ()  # what was decided, and why
 
 
-class ImageFront(nn.Module):
-    """Pixels 0..255 to standard units, one multiply-add; flattened for networks that take a vector."""
-
-    scale: Tensor
-    shift: Tensor
+class ImageFront(PixelFront):
+    """Pixels of pictures to standard units, (B, C, H, W) or (B, C H W)."""
 
     def __init__(self, schema: ImageSchema, *, flat: bool) -> None:
-        super().__init__()
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (schema.mean, schema.std))
-        self.flat = flat
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("shift", -mean / std)
-
-    def forward(self, image: Tensor) -> tuple[Tensor]:
-        """uint8 (B, C, H, W) -> (x / 255 - mean) / std, as (B, C, H, W) or (B, C H W)."""
-        x = torch.addcmul(self.shift, image.to(self.scale.dtype), self.scale)
-        return (x.flatten(1) if self.flat else x,)
+        super().__init__(schema.mean, schema.std, flat=flat)
 
 
 def recognises(source: Source) -> str | None:
-    """Why this source is images, in words, or None."""
+    """Why this source is images, in words, or None; pictures with masks of their own are of another kind."""
     found = _reader(source)
-    return None if found is None else found[0]
+    return None if found is None or _masked(source) else found[0]
+
+
+def _masked(source: Source) -> bool:
+    """Whether the images of a source come with masks."""
+    path = source.path
+    if path is None:
+        return bool(mask_pairs({key: np.shape(array) for key, array in named_arrays(source.value).items()}))
+    if suffix(path) == ".npz":
+        return bool(mask_pairs(npz_shapes(path)))
+    if path.is_dir() and find_pairs(path) is not None:
+        return True
+    table = path_table(path, IMAGES)
+    return table is not None and pair_columns(table) is not None
 
 
 def read(source: Source, options: DataConfig) -> dict[str, ImageRecords]:
@@ -116,7 +116,7 @@ def _reader(source: Source) -> tuple[str, Reader[ImageRecords]] | None:
 
 
 def _value_reader(value: Any) -> tuple[str, Reader[ImageRecords]] | None:
-    arrays = _named_arrays(value)
+    arrays = named_arrays(value)
     pairs = array_pairs({key: np.shape(array) for key, array in arrays.items()})
     if not pairs:
         return None
@@ -124,15 +124,6 @@ def _value_reader(value: Any) -> tuple[str, Reader[ImageRecords]] | None:
     return f"arrays of images, shape {tuple(shape)}", _plain(
         lambda memory: read_arrays(arrays, "the arrays given", memory, pairs)
     )
-
-
-def _named_arrays(value: Any) -> dict[str, Any]:
-    """Arrays by name: a dict's, the X and y of a pair, or the one array given."""
-    if isinstance(value, dict):
-        return {str(key): array for key, array in value.items() if hasattr(array, "shape")}
-    if isinstance(value, (tuple, list)) and len(value) == 2 and hasattr(value[0], "shape"):
-        return {"X": value[0], "y": np.asarray(value[1])}
-    return {"X": value} if isinstance(value, (np.ndarray, Tensor)) else {}
 
 
 def _npz_reader(path: Path) -> tuple[str, Reader[ImageRecords]] | None:
@@ -195,26 +186,11 @@ def read_inputs(inputs: Sequence[Any], schema: ImageSchema) -> ImageRecords:
 
 def _input_stores(one: Any, schema: ImageSchema, options: DataConfig, memory: Memory) -> list[ImageStore]:
     if not isinstance(one, (str, Path)):
-        return [_array_store(np.asarray(one), schema, memory)]
+        return [given_records(np.asarray(one), schema.white, memory).store]
     files = input_files(one, IMAGES)
     if files is not None and files.paths:
         return [decoded_records(files, options, memory).store]
     return [replace(records.store, labels=None) for records in read(open_source(one), options).values()]
-
-
-def _array_store(array: NDArray[Any], schema: ImageSchema, memory: Memory) -> ImageStore:
-    """One image (H W, H W C) or many, scaled as the train split was."""
-    single = not image_axes(array.shape) or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
-    images = array[None] if single else array
-    white = white_level([images], "the array given")
-    if white and schema.white and white != schema.white:
-        if white > schema.white or (images != np.rint(images)).any():
-            raise InputError(
-                f"the array given has pixel levels 0..{images.max():g}, the network learned from 0..{schema.white:g}; "
-                f"give it the same levels"
-            )
-        white = schema.white
-    return records_of(images, None, white, memory).store
 
 
 def findings(records: ImageRecords) -> list[Finding]:
@@ -241,7 +217,7 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
     check_size(options.image_size, LARGEST_PX)
     size_px, size_reason = find_size(train.shapes, options.image_size)
     channels = options.channels or int(train.shapes[:, 2].max())
-    mean, std = chosen_levels(options, channels) or _statistics(train.images, channels)
+    mean, std = chosen_levels(options, channels) or statistics(train.images, channels)
     return ImageSchema(
         target=target, size_px=size_px, channels=channels, mean=mean, std=std, white=train.store.white,
         notes=(reason, size_reason, levels_note(options, channels)),
@@ -260,23 +236,6 @@ def find_size(shapes: Sequence[tuple[int, ...]] | NDArray[np.int64], longer_px: 
         return (H, W), f"{H} x {W} pixels (height x width), as all images are"
     usual = f"the middle size is {H} x {W}; data.image_size sets another"
     return common_size(sizes, longer_px, DEFAULT_PX, usual)
-
-
-def _statistics(images: Sequence[Pixels], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel in 0..1, over all images, or 2,000 and more spread evenly."""
-    step = max(1, len(images) // STATISTICS_IMAGES)
-    histogram = np.zeros((channels, 256))
-    for image in images[::step]:
-        seen = to_channels(image, 1) if channels == 1 else image
-        for channel in range(channels):
-            plane = seen[..., channel if seen.shape[2] == channels else 0]
-            histogram[channel] += np.bincount(plane.ravel(), minlength=256)
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    levels = np.arange(256) / 255
-    mean = share @ levels
-    std = np.sqrt(np.maximum(share @ levels**2 - mean**2, 0))
-    std[std < 1e-6] = 1.0  # all pixels equal: nothing to scale
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 def load_schema(data: Mapping[str, Any]) -> ImageSchema:

@@ -6,12 +6,14 @@ import math
 import re
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from chainrule.data.image.idx import idx_rows, idx_shape, partner, read_idx, split_of
 from chainrule.data.image.npz import npz_rows, npz_shapes
@@ -25,6 +27,7 @@ Shape = tuple[int, ...]
 Arrays = Mapping[str, Any]
 
 IMAGE_WORDS = ("x", "image", "images", "img", "imgs", "data", "pixels", "features")
+MASK_WORDS = ("y", "mask", "masks", "label", "labels", "target", "targets", "annotation", "annotations", "gt", "seg")
 LABEL_WORDS = ("y", "label", "labels", "target", "targets", "class", "classes")
 SMALLEST_SIDE = 6  # narrower "images" are more likely windows of a series
 
@@ -38,6 +41,15 @@ def image_axes(shape: Shape) -> str:
     if len(shape) == 4 and shape[1] in (1, 3, 4) and min(shape[2:]) >= SMALLEST_SIDE:
         return "NCHW"
     return ""
+
+
+def named_arrays(value: Any) -> dict[str, Any]:
+    """Arrays by name: a dict's, the X and y of a pair, or the one array given."""
+    if isinstance(value, dict):
+        return {str(key): array for key, array in value.items() if hasattr(array, "shape")}
+    if isinstance(value, (tuple, list)) and len(value) == 2 and hasattr(value[0], "shape"):
+        return {"X": value[0], "y": np.asarray(value[1])}
+    return {"X": value} if isinstance(value, (np.ndarray, Tensor)) else {}
 
 
 def array_pairs(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
@@ -58,11 +70,42 @@ def array_pairs(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
     return {split: (key, labels.get(split, "")) for split, key in images.items()}
 
 
+def mask_pairs(shapes: Mapping[str, Shape]) -> dict[str, tuple[str, str]]:
+    """Split -> (images' key, masks' key) where all arrays of images have one of as many masks of their size."""
+    images: dict[str, str] = {}
+    others: dict[str, list[str]] = defaultdict(list)
+    for key, shape in shapes.items():
+        words = _words(key)
+        split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "all")
+        if image_axes(shape) and split not in images and not set(words) & set(MASK_WORDS):
+            images[split] = key
+        else:
+            others[split].append(key)
+    pairs = {}
+    for split, key in images.items():
+        mask = next((other for other in others[split] if is_mask_of(shapes[other], shapes[key])), None)
+        if mask is None:
+            return {}
+        pairs[split] = (key, mask)
+    return pairs
+
+
+def is_mask_of(mask: Shape, images: Shape) -> bool:
+    """Whether an array of this shape can hold a class for every pixel of these images."""
+    sides = dict(zip(image_axes(images), images, strict=True))
+    size = (sides["N"], sides["H"], sides["W"])
+    return mask in (size, (*size, 1), (size[0], 1, *size[1:]))
+
+
+def _words(key: str) -> list[str]:
+    """The words of a name like ``x_train``, ``trainX`` or ``xtrain``."""
+    joined = re.fullmatch(rf"([xy])({'|'.join(SPLIT_WORDS)})", key.lower())
+    return list(joined.groups()) if joined else re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
+
+
 def _role(key: str) -> tuple[str, str]:
     """("images", "labels" or "", split) of a name like ``x_train``, ``trainX`` or ``val_labels``."""
-    words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower())
-    joined = re.fullmatch(rf"([xy])({'|'.join(SPLIT_WORDS)})", key.lower())
-    words = list(joined.groups()) if joined else words
+    words = _words(key)
     split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "all")
     if any(word in LABEL_WORDS for word in words):
         return "labels", split
@@ -75,20 +118,28 @@ def read_npz(path: Path, memory: Memory) -> dict[str, ImageRecords]:
     Raises:
         InputError: broken, holds Python objects, or the disk has no room for what is compressed.
     """
+    pairs = array_pairs(npz_shapes(path))
+    return read_arrays(npz_arrays(path, pairs, memory), str(path), memory, pairs)
+
+
+def npz_arrays(path: Path, pairs: Mapping[str, tuple[str, str]], memory: Memory) -> dict[str, NDArray[Any] | FileRows]:
+    """The arrays of an npz file that ``pairs`` names: of images those that do not fit into memory as rows of the file.
+
+    Raises:
+        InputError: broken, holds Python objects, or the disk has no room for what is compressed.
+    """
+    shapes = npz_shapes(path)
+    images = {key for key, _ in pairs.values()}
+    arrays: dict[str, NDArray[Any] | FileRows] = {}
     try:
         with np.load(path, allow_pickle=False) as content:
-            shapes = npz_shapes(path)
-            pairs = array_pairs(shapes)
-            images = {key for key, _ in pairs.values()}
-            wanted = {key for pair in pairs.values() for key in pair if key}
-            arrays = {}
-            for key in sorted(wanted):
+            for key in sorted({key for pair in pairs.values() for key in pair if key}):
                 fits = key not in images or memory.takes(math.prod(shapes[key]), ARRAYS_SHARE)
                 rows = None if fits else npz_rows(path, key)
                 arrays[key] = content[key] if rows is None else rows
-            return read_arrays(arrays, str(path), memory, pairs)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read ({error}); save plain arrays with numpy.savez") from None
+    return arrays
 
 
 def read_arrays(
@@ -112,6 +163,25 @@ def read_arrays(
             )
         records[split] = records_of(images[split], labels, white, memory)
     return records
+
+
+def given_records(array: NDArray[Any], learned_white: float, memory: Memory) -> ImageRecords:
+    """One image (H W, H W C) or many that are to be predicted, scaled as the train split was.
+
+    Raises:
+        InputError: other levels than those learned from.
+    """
+    single = not image_axes(array.shape) or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    images = array[None] if single else array
+    white = white_level([images], "the array given")
+    if white and learned_white and white != learned_white:
+        if white > learned_white or (images != np.rint(images)).any():
+            raise InputError(
+                f"the array given has pixel levels 0..{images.max():g}, the network learned from 0..{learned_white:g}; "
+                f"give it the same levels"
+            )
+        white = learned_white
+    return records_of(images, None, white, memory)
 
 
 def _array(value: Any) -> NDArray[Any] | FileRows:

@@ -25,6 +25,8 @@ WORKING_PX = 256  # the longer side that decoded files are kept at where no larg
 AHEAD_PIXELS = 2_000_000  # that each thread decodes before it hands them over
 DARK = "16-bit levels stay below an eighth of the range, so little of them is left in 8 bits; stretch them to 0..65535"
 
+ROTATED = "rotated as the camera says"
+
 Pixels = NDArray[np.uint8]  # (H, W, C) with C = 1 or 3
 
 
@@ -47,7 +49,7 @@ def decode_files(paths: Iterable[Path], *, max_pixels: int, longer_side_px: int)
     A few are decoded ahead of who asks. Close the iterator where it is not followed to its end.
     """
     stretch = max(1, AHEAD_PIXELS // longer_side_px**2)
-    with _pillow_settings():
+    with pillow_settings():
         yield from stream_in_threads(lambda path: _decode_file(path, max_pixels, longer_side_px), paths, stretch)
 
 
@@ -70,7 +72,7 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
 
 
 @contextmanager
-def _pillow_settings() -> Iterator[None]:
+def pillow_settings() -> Iterator[None]:
     """Our own limit on pixels instead of Pillow's, and no chatter about odd metadata."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None
@@ -101,22 +103,55 @@ def decode(content: bytes, *, max_pixels: int, longer_side_px: int) -> tuple[Pix
     Raises:
         Unreadable: empty, truncated, not a picture, or more than ``max_pixels``.
     """
+    with opened(content, max_pixels) as image:
+        image.draft(None, (longer_side_px, longer_side_px))
+        image.load()
+        return _plain(image, longer_side_px)
+
+
+def decode_pages(content: bytes, *, max_pixels: int) -> tuple[list[Pixels], tuple[str, ...]]:
+    """As ``decode``, at full size: every page of a TIFF file, one picture of any other.
+
+    Raises:
+        Unreadable: as ``decode`` does; ``max_pixels`` bounds a page.
+    """
+    with opened(content, max_pixels) as image:
+        if image.format != "TIFF" or getattr(image, "n_frames", 1) == 1:
+            image.load()
+            pixels, remarks = _plain(image, max(image.size))
+            return [pixels], remarks
+        pages, seen = [], list[str]()
+        for page in range(image.n_frames):  # type: ignore[attr-defined]
+            image.seek(page)
+            refuse_large(image, max_pixels)
+            pixels, remarks = _plain(image.copy(), max(image.size))
+            pages.append(pixels)
+            seen += remarks
+        return pages, tuple(dict.fromkeys(seen))
+
+
+@contextmanager
+def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The picture that these bytes are, not yet decoded; what fails while it is used is told as ``Unreadable``."""
     if not content:
         raise Unreadable("empty file (0 bytes)")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise Unreadable(f"{width} x {height} pixels, more than data.max_pixels={max_pixels:,}")
-            image.draft(None, (longer_side_px, longer_side_px))
-            image.load()
-            return _plain(image, longer_side_px)
+            refuse_large(image, max_pixels)
+            yield image
     except UnidentifiedImageError:
         raise Unreadable(f"not a picture, it starts with {content[:8]!r}") from None
     except Unreadable:
         raise
     except Exception as error:  # decoders meet broken bytes with nearly any exception
         raise Unreadable(f"broken or truncated ({error or type(error).__name__})") from None
+
+
+def refuse_large(image: Image.Image, max_pixels: int) -> None:
+    """Raise Unreadable where a picture has more pixels than the person allows."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Unreadable(f"{width} x {height} pixels, more than data.max_pixels={max_pixels:,}")
 
 
 def _plain(image: Image.Image, longer_side_px: int) -> tuple[Pixels, tuple[str, ...]]:
@@ -126,7 +161,7 @@ def _plain(image: Image.Image, longer_side_px: int) -> tuple[Pixels, tuple[str, 
         remarks.append("animated or several pages: first frame used")
         image.seek(0)
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-        remarks.append("rotated as the camera says")
+        remarks.append(ROTATED)
     ImageOps.exif_transpose(image, in_place=True)
     plain = image
     if plain.mode.startswith("I") or plain.mode == "F":

@@ -145,30 +145,39 @@ class ImageStore(MediaStore):
     @property
     def near_hashes(self) -> NDArray[np.uint64] | None:
         """The perceptual hash of every image, or None where most images are too small for one."""
-        return self._looks["near"] if self._large else None
-
-    @cached_property
-    def _large(self) -> bool:
-        return float(np.median(self.pixels.shapes[:1000, :2].min(axis=1))) >= NEAR_HASH_PX
+        return self._looks["near"] if large_enough(self.pixels) else None
 
     @cached_property
     def _looks(self) -> NDArray[Any]:
-        """What is found by looking at every image, which is read once for all of it."""
-        shapes = self.pixels.shapes
-        looks = np.zeros(len(shapes), dtype=LOOK)
-        step = max(1, BLOCK // max(1, int(shapes.prod(axis=1).mean())))
+        return looks_of(self.pixels)
 
-        def look(start: int) -> None:
-            for place, image in enumerate(self.pixels[start : start + step], start):
-                content = image.tobytes()
-                digest = blake2b(str(image.shape).encode(), digest_size=16)
-                digest.update(content)
-                blank = content == content[: image.shape[2]] * (image.shape[0] * image.shape[1])
-                near = perceptual_hash(image) if self._large else 0
-                looks[place] = (np.frombuffer(digest.digest(), np.uint8), near, blank)
 
-        in_threads(look, range(0, len(looks), step))
-        return looks
+def large_enough(pixels: PixelStore) -> bool:
+    """Whether most images are large enough for a perceptual hash."""
+    return float(np.median(pixels.shapes[:1000, -3:-1].min(axis=1))) >= NEAR_HASH_PX
+
+
+def looks_of(pixels: PixelStore) -> NDArray[Any]:
+    """What is found by looking at every image, which is read once for all of it: digest, perceptual hash, blankness.
+
+    Of a volume (D, H, W, C) the slice in the middle is what is near another's.
+    """
+    shapes, large = pixels.shapes, large_enough(pixels)
+    looks = np.zeros(len(shapes), dtype=LOOK)
+    step = max(1, BLOCK // max(1, int(shapes.prod(axis=1).mean())))
+
+    def look(start: int) -> None:
+        for place, image in enumerate(pixels[start : start + step], start):
+            content = image.tobytes()
+            digest = blake2b(str(image.shape).encode(), digest_size=16)
+            digest.update(content)
+            channels = image.shape[-1]
+            blank = content == content[:channels] * (image.size // channels)
+            near = perceptual_hash(image if image.ndim == 3 else image[len(image) // 2]) if large else 0
+            looks[place] = (np.frombuffer(digest.digest(), np.uint8), near, blank)
+
+    in_threads(look, range(0, len(looks), step))
+    return looks
 
 
 class ImageRecords(MediaRecords[ImageStore]):

@@ -1,7 +1,7 @@
-"""Turning, resizing and slanting a batch of images, and changing its colours and sharpness, with Kornia's operations.
+"""Turning, resizing and slanting a batch of images, and changing its colours and sharpness, mostly by Kornia.
 
 Every function takes one amount for each image and all images at once, uint8 in and out; Kornia is imported when the
-first of them is called.
+first of its operations is called. ``places`` and ``read_at`` move images and masks alike, without it.
 Reference: torch.rot90, PIL and colorsys, compared in tests/unit/test_augment.py.
 """
 
@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from chainrule.errors import InputError
@@ -45,6 +47,44 @@ def warp(image: Tensor, angle: Tensor, factor: Tensor, slant: Tensor) -> Tensor:
     )
     moved = warp_affine(image.float(), matrix[:, :2], (H, W), padding_mode="reflection", align_corners=True)
     return to_uint8(moved)
+
+
+def places(
+    size: tuple[int, int],
+    angle: Tensor,
+    factor: Tensor,
+    slant: Tensor,
+    mirror: Tensor,
+    shift: Tensor,
+    bend: Tensor | None = None,
+) -> Tensor:
+    """(B, H, W, 2): where each pixel of a changed image comes from, as x and y from -1 to 1 between the edge pixels.
+
+    Args:
+        angle, factor, slant: (B,) as in ``warp``.
+        mirror: (B, 2) for x and y: -1 mirrors that axis, 1 does not; mirrored before all else.
+        shift: (B, 2) pixels to the right and down, moved after all else.
+        bend: (B, 2, H, W) pixels by which the places are moved in the old image.
+    """
+    H, W = size
+    turn, lean = torch.deg2rad(angle), torch.tan(torch.deg2rad(slant))
+    cosine, sine = torch.cos(turn), torch.sin(turn)
+    back = torch.stack((cosine + lean * sine, lean * cosine - sine, sine, cosine), 1) / factor[:, None]
+    back = (back.view(-1, 2, 2) * mirror[:, :, None])[..., None, None]  # from x, y of the new to those of the old
+    x = torch.arange(W, device=angle.device) - (W - 1) / 2 - shift[:, 0, None, None]
+    y = torch.arange(H, device=angle.device)[:, None] - (H - 1) / 2 - shift[:, 1, None, None]
+    found = [row[:, 0] * x + row[:, 1] * y for row in back.unbind(1)]
+    if bend is not None:
+        found = [place + moved for place, moved in zip(found, bend.unbind(1), strict=True)]
+    half = [max(side - 1, 1) / 2 for side in (W, H)]
+    return torch.stack([place / extent for place, extent in zip(found, half, strict=True)], -1)
+
+
+def read_at(pixels: Tensor, grid: Tensor, mode: Literal["bilinear", "nearest"]) -> Tensor:
+    """Pixels (B, ..., H, W) read at these ``places``, mirrored at the edge; uint8, or of any type at the nearest."""
+    layers = pixels.reshape(len(pixels), -1, *pixels.shape[-2:]).float()
+    found = F.grid_sample(layers, grid, mode=mode, padding_mode="reflection", align_corners=True)
+    return (to_uint8(found) if mode == "bilinear" else found.to(pixels.dtype)).view(pixels.shape)
 
 
 def saturate(image: Tensor, factor: Tensor) -> Tensor:
