@@ -25,6 +25,7 @@ KIND_PAGES = {
     "gates": "truth-tables.md",
     "table": "tables.md",
     "image": "images.md",
+    "mask": "masks.md",
     "audio": "sound.md",
     "video": "video.md",
 }
