@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.functional.tiles import mirror, mirrored_places, windows
 
 
+@settings(deadline=None)  # the smallest cores make a thousand tiles
 @given(
-    st.integers(1, 3000), st.integers(1, 600), st.integers(0, 120), st.integers(0, 40), st.sampled_from([1, 2, 16, 32])
+    st.integers(1, 1500), st.integers(1, 600), st.integers(0, 120), st.integers(0, 40), st.sampled_from([1, 2, 16, 32])
 )
 def test_weights_add_up_to_one_and_what_counts_is_seen(
     size: int, core: int, halo: int, blend: int, multiple: int

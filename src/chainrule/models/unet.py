@@ -88,6 +88,8 @@ class UNet(nn.Module):
         (torch.Size([1, 2, 6, 8]), 2)
     """
 
+    deep = False  # one head is supervised
+
     def __init__(self, config: UNetConfig, encoder: Encoder | None = None) -> None:
         super().__init__()
         dims, widths = config.dims, config.widths

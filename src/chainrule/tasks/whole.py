@@ -29,6 +29,7 @@ class PixelNetwork(Protocol):
 
     multiple: int  # tiles start at multiples of it, so that their pools stay in step with those of the whole image
     margin: int  # from so many pixels away a pixel's answer may depend on the input
+    deep: bool  # whether several heads are supervised
 
     def input_size(self, side: int) -> int:
         """The smallest side of an input that is answered for on at least ``side`` pixels."""
@@ -76,7 +77,7 @@ class Whole(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network: Any = network if isinstance(network, PixelNetwork) else Unknown(network)
-        self.deep = bool(getattr(self.network, "deep", False))  # whether several heads are supervised
+        self.deep: bool = self.network.deep  # whether several heads are supervised
 
     def forward(self, image: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K *size"]:
         """Logits for every pixel of the image."""
