@@ -96,7 +96,7 @@ def plain_training(rows: int, columns: int) -> dict[str, Any]:
 def segmentation_training(rows: int, columns: int) -> dict[str, Any]:
     """AdamW with a cosine; about 12,000 images seen, 20 to 300 epochs: a mask teaches more than a class."""
     return {
-        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
+        "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.01,
         "schedule.name": "cosine", "schedule.warmup": 0.05,
         "train.batch_size": 8, "train.epochs": max(20, min(300, 12_000 // max(1, rows))),
     }  # fmt: skip

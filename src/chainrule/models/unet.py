@@ -6,7 +6,7 @@ Reference: the layout of mateuszbuda/brain-segmentation-pytorch, written down in
     encoder of the catalog segmentation_models_pytorch.Unet, compared there too. ``reference_name`` turns the names of
     both into ours.
 Differs: windows are padded, so that masks keep the image's size, and batch norm follows each of them; both as in the
-    paper with ``padding="valid", batch_norm=False``. The head starts near zero, so that no class is preferred.
+    paper with ``padding="valid", batch_norm=False``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ Reference: figure 1 written down in tests/parity/test_unetpp.py; with an encoder
     segmentation_models_pytorch.UnetPlusPlus, compared there too. ``reference_name`` turns its names into ours.
 Differs: batch norm after each 3x3 convolution unless ``batch_norm=False``. A node joins the doubled map first and the
     newest map of its level next, no result depends on that order. The answers of several heads are averaged as logits.
-    The heads start near zero, so that no class is preferred.
 Letters: X^{i,j} is node j of level i; X^{i,0} are the maps of the encoder, L is the last level.
 """
 

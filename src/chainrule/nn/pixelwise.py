@@ -117,11 +117,16 @@ def central(x: Float[Tensor, "B C *size"], size: tuple[int, ...]) -> Float[Tenso
 
 
 def pixel_head(dims: Dims, channels: int, num_classes: int, side: int) -> nn.Module:
-    """Logits of each pixel from a window of ``side``; they start near zero, so that no class is preferred."""
-    head = convolution(dims, channels, num_classes, side, bias=True)
-    nn.init.normal_(head.weight, std=0.01)  # type: ignore[arg-type]
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-    return head
+    """Logits of each pixel from a window of ``side``, with a spread of about 1 from the start.
+
+    A head near zero, as classifiers have, lets next to no gradient through: small runs then learn nothing but the
+    background for dozens of steps (docs/log.md).
+    """
+    head: Any = convolution(dims, channels, num_classes, side, bias=True)
+    nn.init.normal_(head.weight, std=1 / math.sqrt(head.weight[0].numel()))
+    nn.init.zeros_(head.bias)
+    module: nn.Module = head
+    return module
 
 
 def he_init_pixels(network: nn.Module) -> None:
