@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import decoding, image_fit, loop_overhead, memory, mlp_step, start_up, table_scale
+from benchmarks import (
+    decoding,
+    image_fit,
+    loop_overhead,
+    memory,
+    mlp_step,
+    pixel_fit,
+    pixel_tiles,
+    start_up,
+    table_scale,
+)
 
 PARTS = {
     "image_fit": image_fit,
+    "pixel_fit": pixel_fit,
+    "pixel_tiles": pixel_tiles,
     "decoding": decoding,
     "memory": memory,
     "start_up": start_up,
