@@ -51,10 +51,10 @@ def main(sides: tuple[int, ...] = SIDES) -> None:
     for side in sides:
         words = [sys.executable, "-m", "benchmarks.pixel_tiles", "answer", str(side)]
         done = json.loads(subprocess.run(words, check=True, capture_output=True).stdout.splitlines()[-1])
-        pixels = side * side
+        pixels, seconds = side * side, done["seconds"]
         print(
-            f"{side:>6} x {side}: {done['seconds']:6.1f} s, {1e6 * done['seconds'] / pixels:.2f} s a megapixel; peak grew "
-            f"by {done['grown']:5.0f} MB, of which {2 * pixels / 2**20:.0f} MB are the answer",
+            f"{side:>6} x {side}: {seconds:6.1f} s, {1e6 * seconds / pixels:.2f} s a megapixel; peak grew by "
+            f"{done['grown']:5.0f} MB, of which {2 * pixels / 2**20:.0f} MB are the answer",
             flush=True,
         )
 
