@@ -19,6 +19,9 @@ STORE = Path(__file__).with_name("losses.json")
 SHORT = {"train.epochs": 2, "train.batch_size": 16, "train.threads": 1, "train.precision": "float32"}
 
 
+OWN: dict[str, dict[str, Any]] = {"segment image": {"model.widths": (4, 8), "data.task": "segment"}}
+
+
 def sources() -> dict[str, tuple[Any, str]]:
     """A little data for each task and kind, and the network that learns it."""
     random = np.random.default_rng(0)
@@ -29,6 +32,7 @@ def sources() -> dict[str, tuple[Any, str]]:
         "regress table": ((x, x @ np.arange(5.0) + 10.5), "tabm"),
         "classify by mlp": ((x, np.digitize(x[:, 0], (-0.5, 0.5))), "mlp"),
         "classify image": ((images, np.arange(60) % 2), "resnet9"),
+        "segment image": ((images, (images > 180).astype(np.uint8)), "unet"),
     }
 
 
@@ -38,7 +42,8 @@ def curve(name: str, folder: Path) -> list[float]:
 
     data, model = sources()[name]
     losses: list[float] = []
-    chainrule.fit(data, model=model, out=folder / "run", set=SHORT, watch=lambda report: losses.append(report.loss))
+    settings = {**SHORT, **OWN.get(name, {})}
+    chainrule.fit(data, model=model, out=folder / "run", set=settings, watch=lambda report: losses.append(report.loss))
     return losses
 
 

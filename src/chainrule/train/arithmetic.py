@@ -38,15 +38,21 @@ class Arithmetic:
         return nullcontext()
 
     def place(self, network: nn.Module) -> nn.Module:
-        """The network on the device, the weights of its kernels in the chosen memory format."""
+        """The network on the device, the weights of its kernels in the chosen memory format, whichever they had.
+
+        What is not decided yet ("auto") is off: the format changes the last bits of every sum, so a run that is resumed
+        must begin in the one that it was trained in.
+        """
         network.to(self.device)
-        for module in network.modules() if self.channels_last != "off" else ():
+        last = self.channels_last in ("on", "shallow")
+        for module in network.modules():
             deep = self.channels_last == "shallow" and is_deep(module)
             if isinstance(module, Conv2d):
                 module.channels_first = deep
-            for parameter in () if deep else module.parameters(recurse=False):
+            for parameter in module.parameters(recurse=False):
                 if parameter.ndim in CHANNELS_LAST:
-                    parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
+                    chosen = CHANNELS_LAST[parameter.ndim] if last and not deep else torch.contiguous_format
+                    parameter.data = parameter.data.contiguous(memory_format=chosen)
         if self.precision == "bfloat16" and self.device.type == "cpu":
             for module in network.modules():
                 if isinstance(module, CONVOLUTIONS) and not isinstance(module, SAFE):
