@@ -17,6 +17,7 @@ from chainrule.data.schema import ClassTarget, MaskTarget
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
+from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
 from chainrule.evaluate.intervals import interval
 from chainrule.evaluate.pixel_baselines import pixel_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
@@ -165,5 +166,8 @@ def write_scores(
         "epochs": -(-run.counters["step"] // per_epoch),
         "steps": run.counters["step"],
     }
+    if isinstance(session.schema.target, MaskTarget):
+        table = class_table(rows["test"], session.schema.target.classes)
+        metrics["classes"] = {name: dict(zip(CLASS_COLUMNS, scores, strict=True)) for name, *scores in table}
     run.write("metrics.json", metrics)
     return metrics, rows["test"]

@@ -175,6 +175,9 @@ class TrainedRun:
             f"test        {name} {metrics['test'][name]:.4g}{between} on {metrics['rows']['test']:,} rows",
             "            " + " · ".join(f"{key} {value:.4g}" for key, value in test.items()),
         ]
+        if len(metrics.get("classes", ())) > 1:
+            each = " · ".join(f"{key} {scores['dice']:.4g}" for key, scores in metrics["classes"].items())
+            lines.append(f"classes     dice {each}")
         lines += [f"why         {metrics['remark']}"] if "remark" in metrics else []
         if "folds" in metrics:
             folds = metrics["folds"]

@@ -47,6 +47,8 @@ def test_lesions_are_found_and_healthy_scans_left_alone(lesions: chainrule.Train
     assert bounds["found"][0] < 1, "a few scans all found are no certainty"
     assert bounds["clean_kept"][0] < bounds["found"][0], "fewer healthy scans, more doubt"
     assert lesions.metrics["baseline"]["dice"] > 0
+    assert lesions.metrics["classes"]["object"]["dice"] == pytest.approx(test["dice"])
+    assert lesions.metrics["classes"]["background"]["recall"] > 0.98
 
 
 def test_scans_of_a_patient_stay_on_one_side(lesions: chainrule.TrainedRun) -> None:

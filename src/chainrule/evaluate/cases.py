@@ -12,6 +12,8 @@ from chainrule.functional.overlap import class_scores
 from chainrule.tasks.task import Rows
 
 EACH = 3  # images of each sort
+COUNTS = ("hits", "answered", "support")
+CLASS_COLUMNS = ("dice", "iou", "precision", "recall", "pixels")  # of a class, after its name
 
 
 def dice_of_rows(rows: Rows, foreground: Sequence[int]) -> NDArray[np.float64]:
@@ -20,9 +22,6 @@ def dice_of_rows(rows: Rows, foreground: Sequence[int]) -> NDArray[np.float64]:
     there = (answered + support) > 0
     dice = np.where(there, 2 * hits / np.maximum(answered + support, 1), 0).sum(1) / np.maximum(there.sum(1), 1)
     return np.where(there.any(1), dice, 1.0)
-
-
-COUNTS = ("hits", "answered", "support")
 
 
 def telling_rows(dice: NDArray[np.float64], each: int = EACH) -> list[tuple[str, list[int]]]:
