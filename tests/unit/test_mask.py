@@ -166,6 +166,19 @@ def test_parts_whose_masks_lie_beside_them(tmp_path: Path, beside: str) -> None:
     assert np.array_equal(levels_of(found.parts["test"], 1), blob(1))
 
 
+def test_lists_of_names_beside_folders_of_parts_are_no_parts(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        for name in ("a", "b"):
+            save(tmp_path / part / f"{name}.png", picture(1))
+            save(tmp_path / f"{part}annot" / f"{name}.png", blob(2))
+        (tmp_path / f"{part}.txt").write_text(f"{part}/a.png {part}annot/a.png\n{part}/b.png {part}annot/b.png\n")
+    source = open_source(tmp_path)
+    assert sorted(source.parts) == ["train", "valid"]
+    assert {part: len(mask.read(inner, OPTIONS)["all"]) for part, inner in source.parts.items()} == {
+        "train": 2, "valid": 2
+    }  # fmt: skip
+
+
 def test_folders_of_parts_above(tmp_path: Path) -> None:
     for part, count in (("train", 6), ("test", 2)):
         pairs(tmp_path / part, count)

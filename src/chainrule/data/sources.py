@@ -284,7 +284,8 @@ def _parts(folders: list[Path], files: list[Path]) -> dict[str, Path]:
         found[word] = path
     for path in folders:
         word = SPLIT_WORDS.get(path.name.lower(), "")
-        if word and (word not in found or sum(_holds_media(child) for child in _children(path)[0]) >= 2):
+        listed = word in found and found[word].suffix == ".txt" and _holds_media(path)  # a list of the folder's files
+        if word and (word not in found or listed or sum(_holds_media(child) for child in _children(path)[0]) >= 2):
             found[word] = path
     if "train" not in found or len(found) == 1:
         return {}
