@@ -43,7 +43,7 @@ class MaskAugmentConfig:
     shear: float = 0.0  # lean upright lines by up to so many degrees either way
     shift: float = 0.0625  # move by up to this share of each side, the edge mirrored into what opens
     elastic: float = 0.0  # bend: displacements on a 3 x 3 grid with a standard deviation of so many pixels
-    brightness: float = 0.1  # add up to this share of the full range, either way
+    brightness: float = 0.0  # add up to this share of the full range, either way; cuts off dim objects of dark pictures
     contrast: float = 0.2  # spread about the mean by 1 plus or minus up to this
     noise: float = 0.0  # Gaussian noise with a standard deviation of up to this share of the full range
     blur: float = 0.0  # Gaussian blur with a standard deviation of up to so many pixels
