@@ -56,3 +56,10 @@ def test_sizes_rise_and_their_work_with_them(tmp_path: Path) -> None:
     settings, said = fitted(tmp_path / "run", "1h", **{"train.batch_size": 2})
     assert settings["model.widths"] in [scale["model.widths"] for scale in SCALES]
     assert sum("images a second here" in line for line in said) == 1
+
+
+def test_an_encoder_that_a_person_names_keeps_its_usual_decoder(tmp_path: Path) -> None:
+    settings, said = fitted(tmp_path / "run", "10s", **{"model.encoder": "resnet18", "model.encoder_width": 4})
+    assert settings["model.encoder"] == "resnet18"
+    assert settings["model.widths"] == (16, 32, 64, 128, 256)
+    assert not any("images a second" in line for line in said)

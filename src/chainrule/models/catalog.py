@@ -28,6 +28,8 @@ from chainrule.models.unetpp import reference_name as unetpp_name
 from chainrule.models.vgg import VGG, VGGConfig
 from chainrule.nn.pixelwise import Encoder
 
+Settings = Mapping[str, Any]  # by dotted names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
@@ -53,7 +55,7 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)  # config fields that make this size
     rename: Callable[[str], str] | None = None  # the reference's names of tensors -> ours; None: they are the same
     expects: Mapping[str, Pixels] = field(default_factory=dict)  # what published weights want, by form of input
-    scales: tuple[Mapping[str, Any], ...] = ()  # settings of rising size among which machine and time decide
+    scales: tuple[Settings, ...] = ()  # settings of rising size among which machine and time decide
     binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
 
 
@@ -142,7 +144,13 @@ PHOTOS = {"in_channels": 3, "num_classes": 1000}  # ImageNet
 CIFAR = {"in_channels": 3, "num_classes": 10, "image_size": (32, 32)}
 HE = "He, Zhang, Ren, Sun 2015, arXiv:1512.03385"
 
-PLAIN_WIDTHS = tuple({"model.widths": tuple(width << level for level in range(5))} for width in (16, 24, 32, 48, 64))
+
+def plain_sizes(*finest: int) -> tuple[Settings, ...]:
+    """Sizes of networks of the papers' encoder: these channels at the finest of five levels, doubled at each other."""
+    return tuple(
+        {"model.encoder": "plain", "model.widths": tuple(width << level for level in range(5))} for width in finest
+    )
+
 
 CATALOG: dict[str, Entry] = {
     "perceptron": Entry(
@@ -230,7 +238,7 @@ CATALOG: dict[str, Entry] = {
     },
     "unet": Entry(
         config=UNetConfig, build=build_unet, takes=("image", "clip"), kinds=("mask",), tasks=("segment",),
-        training=segmentation_training, scales=PLAIN_WIDTHS, rename=with_encoders(unet_name),
+        training=segmentation_training, scales=plain_sizes(16, 24, 32, 48, 64), rename=with_encoders(unet_name),
         published={  # the tiles of figure 1
             "in_channels": 1, "num_classes": 2, "batch_norm": False, "padding": "valid", "image_size": (572, 572),
         },
@@ -240,7 +248,7 @@ CATALOG: dict[str, Entry] = {
     ),
     "unetpp": Entry(
         config=UNetPlusPlusConfig, build=build_unetpp, takes=("image", "clip"), kinds=("mask",), tasks=("segment",),
-        training=segmentation_training, rename=with_encoders(unetpp_name),
+        training=segmentation_training, scales=plain_sizes(8, 16, 24, 32), rename=with_encoders(unetpp_name),
         published={"in_channels": 3, "num_classes": 1, "batch_norm": False, "image_size": (96, 96)},  # cell nuclei
         paper="Zhou, Siddiquee, Tajbakhsh, Liang 2018, arXiv:1807.10165",
         reference="figure 1 of the paper written plainly, segmentation_models_pytorch.UnetPlusPlus; "
