@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from chainrule.data.known import datasets as known_datasets
+from chainrule.data.schema import describe_target
 from chainrule.data.sources import dataset
 from chainrule.errors import InputError, Stopped
 from chainrule.fitting import (
@@ -32,7 +33,7 @@ from chainrule.fitting import (
     start_training,
 )
 from chainrule.models.catalog import CATALOG, published_sizes
-from chainrule.prepare import Prepared, describe_target, prepare
+from chainrule.prepare import Prepared, prepare
 from chainrule.recipe import (
     construct,
     data_config,
@@ -42,7 +43,7 @@ from chainrule.recipe import (
     read_settings,
 )
 from chainrule.scoring import baseline_line, fit_baselines
-from chainrule.session import plain_task
+from chainrule.tasks.table import plain_task
 from chainrule.train.report import Report
 from chainrule.train.run import stoppable
 from chainrule.trained import TrainedRun as TrainedRun
@@ -57,7 +58,8 @@ Tell = Callable[[str], None]  # called with lines for a person
 
 
 def fit(
-    source: Any, *, target: str | int | None = None, task: str | None = None, model: str | nn.Module | None = None,
+    source: Any, source2: Any = None, *, target: str | int | None = None, task: str | None = None,
+    model: str | nn.Module | None = None, horizon: int | None = None,
     epochs: int | None = None, batch_size: int | None = None, lr: float | None = None, seed: int | None = None,
     valid: Any = None, test: Any = None, group: str | None = None, folds: int | None = None,
     weights: str | Path | None = None, time_limit: float | str | None = None, device: str | None = None,
@@ -66,9 +68,10 @@ def fit(
 ) -> TrainedRun:  # fmt: skip
     """Train a network on ``source`` (path, known name, DataFrame, ``(X, y)`` or arrays) and judge it honestly.
 
-    ``set`` takes any setting by its dotted name. ``time_limit`` is in seconds or like "10m". ``watch`` is called with
-    each report, ``tell`` with lines for a person. With ``valid`` or ``test`` in memory, resume takes the data as
-    ``{"train": ..., "valid": ..., "test": ...}``.
+    ``source2`` is the file of translations beside a file of sentences, line by line. ``horizon`` is how many steps of a
+    series are forecast. ``set`` takes any setting by its dotted name. ``time_limit`` is in seconds or like "10m".
+    ``watch`` is called with each report, ``tell`` with lines for a person. With ``valid`` or ``test`` in memory, resume
+    takes the data as ``{"train": ..., "valid": ..., "test": ...}``.
 
     Raises:
         InputError: the data or a setting is not usable.
@@ -79,12 +82,14 @@ def fit(
         raise InputError(
             f"model is {model!r}; give a name (chainrule.models() lists them) or an nn.Module that is built"
         )
+    source = source if source2 is None else [source, source2]
     if not (isinstance(valid, str | Path | None) and isinstance(test, str | Path | None)):
         parts = {"train": source, "valid": valid, "test": test}
         source = {name: part for name, part in parts.items() if part is not None}
         valid = test = None
     flags = {
         "data.target": target, "data.task": task, "data.valid": valid, "data.test": test, "data.group": group,
+        "data.horizon": horizon,
         "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr, "train.seed": seed,
         "train.time_limit": None if time_limit is None else seconds(time_limit), "train.device": device,
         "train.precision": precision,
@@ -128,10 +133,12 @@ class Looked:
 
 
 def look(
-    source: Any, *, target: str | int | None = None, task: str | None = None, set: Mapping[str, Any] | None = None
-) -> Looked:
+    source: Any, source2: Any = None, *, target: str | int | None = None, task: str | None = None,
+    horizon: int | None = None, set: Mapping[str, Any] | None = None,
+) -> Looked:  # fmt: skip
     """What a source is, what is wrong with it, how it would be divided and what a baseline scores; trains nothing."""
-    settings = given({"data.target": target, "data.task": task}) | dict(set or {})
+    source = source if source2 is None else [source, source2]
+    settings = given({"data.target": target, "data.task": task, "data.horizon": horizon}) | dict(set or {})
     unknown = [name for name in settings if not name.startswith("data.")]
     if unknown:
         raise InputError(f"look trains nothing, so {', '.join(unknown)} has no effect; only data.* can be set")
@@ -186,7 +193,7 @@ def trace(
     return open_iteration(
         session.module, batch.inputs, session.task.learned_targets(batch.targets),
         loss=settings.get("task.loss", ""), optimizer=settings.get("optimizer.name", "sgd"), learning_rate=lr,
-        input_names=session.kind.input_names(session.schema, session.takes), target_names=session.output_names(),
+        input_names=session.kind.input_names(session.schema, session.takes), target_names=session.task.outputs(),
         symbols=symbols,
     )  # fmt: skip
 

@@ -26,6 +26,8 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback o
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="part.name=value", help="Any setting, repeatable.")]
 Name = Annotated[Word, typer.Argument(metavar="NAME", help="One of them.")]
+Second = Annotated[Word, typer.Argument(metavar="SOURCE2", help="The translations of SOURCE, line by line.")]
+Horizon = Annotated[Count, typer.Option(metavar="N", help="Steps of a series to forecast.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 
 
@@ -42,8 +44,9 @@ def about(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command(short_help="Train a network on SOURCE and judge it.")
 def fit(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or name of a known data set.")],
+    source2: Second = None,
     target: Annotated[Word, typer.Option(help="Column to learn: its name, or index (-1 the last).")] = None,
-    task: Annotated[Word, typer.Option(help="classify or regress; found from the target.")] = None,
+    task: Annotated[Word, typer.Option(help="What to learn; found from the data.")] = None,
     model: Annotated[Word, typer.Option(help="See chainrule models; chosen by the data.")] = None,
     epochs: Annotated[Count, typer.Option(help="Passes over the train split.")] = None,
     batch_size: Annotated[Count, typer.Option(help="Rows of one optimizer step.")] = None,
@@ -51,6 +54,7 @@ def fit(
     seed: Annotated[Count, typer.Option(help="Of weights, order and draws; the split has data.split_seed.")] = None,
     valid: Annotated[Word, typer.Option(metavar="SOURCE", help="Validation data of its own.")] = None,
     test: Annotated[Word, typer.Option(metavar="SOURCE", help="Test data of its own.")] = None,
+    horizon: Horizon = None,
     group: Annotated[Word, typer.Option(metavar="COL|PATTERN", help="What may not be divided between splits.")] = None,
     folds: Annotated[Count, typer.Option(help="Cross-validate as well, over this many folds.")] = None,
     weights: Annotated[
@@ -71,8 +75,8 @@ def fit(
     api = _api()
     with _Show(as_json) as show:
         run = api.fit(
-            source, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-            valid=valid, test=test, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
+            source, source2, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr,
+            seed=seed, valid=valid, test=test, horizon=horizon, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
             precision=precision, out=out, recipe=recipe, set=_settings(settings), watch=show.report, tell=show.line,
         )  # fmt: skip
     show.finished(run)
@@ -81,14 +85,16 @@ def fit(
 @app.command(short_help="What SOURCE is, and what a baseline scores.")
 def look(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="File, folder or name of a known data set.")],
+    source2: Second = None,
     target: Annotated[Word, typer.Option(help="Column to learn.")] = None,
-    task: Annotated[Word, typer.Option(help="classify or regress.")] = None,
+    task: Annotated[Word, typer.Option(help="What to learn; found from the data.")] = None,
+    horizon: Horizon = None,
     settings: Set = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """What SOURCE is, what is wrong with it, what a baseline scores; trains nothing."""
-    seen = _api().look(source, target=target, task=task, set=_settings(settings))
+    seen = _api().look(source, source2, target=target, task=task, horizon=horizon, set=_settings(settings))
     if as_json:
         _print_json(seen.as_dict())
     else:
@@ -118,13 +124,14 @@ def resume(
 def evaluate(
     run: RunFolder,
     source: Annotated[Word, typer.Argument(metavar="SOURCE", help="Labelled data.")] = None,
+    source2: Second = None,
     views: Annotated[int, typer.Option(metavar="N", help="Average over N augmented views of each sample.")] = 1,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Score RUN on its own test split, or on SOURCE, with 95 % intervals."""
     trained = _api().load(run)
-    scores = trained.evaluate(source, views)
+    scores = trained.evaluate(source if source2 is None else [source, source2], views)
     _notes(trained)
     if as_json:
         _print_json(scores)
@@ -137,7 +144,10 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT", help="Files, folders, or values.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="INPUT", help="Files, folders, or values; of a series none is needed.")
+    ] = None,
+    horizon: Horizon = None,
     out: Annotated[
         Word, typer.Option(metavar="FILE|FOLDER", help="Write CSV here instead of showing it; masks into a folder.")
     ] = None,
@@ -146,7 +156,7 @@ def predict(
 ) -> None:
     """Answers of RUN for new input."""
     trained = _api().load(run)
-    answers = trained.predict(inputs, out)
+    answers = trained.predict(inputs or None, out, horizon=horizon)
     _notes(trained)
     if out:
         typer.echo(f"{len(answers)} answers in {out}", err=as_json)

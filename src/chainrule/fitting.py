@@ -19,9 +19,10 @@ from torch import nn
 
 from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
+from chainrule.data.schema import describe_target
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
-from chainrule.prepare import Prepared, absolute, describe_target, prepare, prepare_again
+from chainrule.prepare import Prepared, absolute, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
@@ -295,7 +296,7 @@ def _environment(session: Session, timings: Mapping[str, float]) -> dict[str, An
 def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
     """Where the data came from, what it is, how it was divided, what the audit found."""
     return {
-        "source": absolute(source) if isinstance(source, str | Path) else None,
+        "source": _saved_source(source),
         "name": prepared.name,
         "kind": prepared.kind.NAME,
         "recognised": prepared.recognised,
@@ -305,6 +306,13 @@ def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
         "fingerprint": prepared.fingerprint,
         "findings": [asdict(finding) for finding in prepared.findings],
     }
+
+
+def _saved_source(source: Any) -> Any:
+    """The path, name or two paths of a source as JSON has them; None for data in memory."""
+    if isinstance(source, list) and all(isinstance(part, str | Path) for part in source):
+        return [absolute(part) for part in source]
+    return absolute(source) if isinstance(source, str | Path) else None
 
 
 def _changed(recipe: Recipe, settings: Settings) -> tuple[Recipe, list[str]]:

@@ -24,6 +24,7 @@ from chainrule.data.mask.write import overlay, write_mask
 from chainrule.data.schema import MaskTarget
 from chainrule.data.sources import MEDIA, PICTURES, TABLES
 from chainrule.errors import InputError
+from chainrule.opened import OpenRun, listed
 from chainrule.session import Session
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.whole import Answer
@@ -82,6 +83,27 @@ def check_folder(out: str | Path, expected: Sequence[str] = ()) -> None:
             f"--out {str(out)!r} holds what is no answer to these images: {shown}; name a folder that is absent or "
             f"empty"
         )
+
+
+def predict_masks(run: OpenRun, inputs: Any, out: str | Path | None, horizon: int | None) -> polars.DataFrame:
+    """The areas of each image; ``out`` is a folder for everything, or a CSV file for the areas.
+
+    Raises:
+        InputError: nothing to read, or ``out`` cannot be written to.
+    """
+    if horizon is not None:
+        raise InputError("--horizon is for series; of masks leave it out")
+    if out:
+        check_file(out) if is_table(out) else check_folder(out)
+    given = read_given(run.session, [] if inputs is None else listed(inputs))
+    run.notice(*(part.records for part in given))
+    if out and not is_table(out):
+        check_folder(out, [name for part in given for name in part.names])
+        return write_answers(run.session, given, Path(out))
+    areas = areas_of(run.session, given)
+    if out:
+        areas.write_csv(out)
+    return areas
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from chainrule.data.audit import audit, leaks
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import DataKind, Finding
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget, NumberTarget
+from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import complete, folds
 from chainrule.errors import InputError, MissingTargetError
@@ -80,14 +80,6 @@ class Prepared:
         }
 
 
-def describe_target(target: Any) -> str:
-    """A target in words."""
-    if isinstance(target, NumberTarget):
-        return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
-    names = ", ".join(target.classes[:6]) + (", ..." if len(target.classes) > 6 else "")
-    return f"{target.name!r} ({len(target.classes)} classes: {names})"
-
-
 def _where(finding: Finding) -> str:
     return f" [{', '.join(finding.where[:5])}]" if finding.where else ""
 
@@ -128,9 +120,11 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         audited, keep = audit(parts, config.remove_duplicates, classes)
         parts = {name: records.select(keep[name]) for name, records in parts.items()}
         findings += audited
-    if train.labels is None:
+    labelled = isinstance(schema.target, ClassTarget | NumberTarget | LabelsTarget | None)
+    if train.labels is None and labelled:
         raise InputError(f"{source.original or 'this data'} has no target to learn; name it with --target")
-    findings += leaks(kind.columns(train, schema), train.labels, "classify" if classes else "regress")
+    if train.labels is not None:
+        findings += leaks(kind.columns(train, schema), train.labels, "classify" if classes else "regress")
     return Prepared(
         kind=kind, name=source.name, recognised=read.reason, divided=divided, parts=parts, schema=schema,
         findings=tuple(findings), fingerprint=_fingerprint(read.parts), config=read.config, fold=fold,
@@ -177,7 +171,7 @@ class Read:
 
 def read_parts(source: Source, config: DataConfig) -> Read:
     """The records of a source, of its parts and of what --valid and --test name."""
-    recognised = recognise(source, config.kind, config.task)
+    recognised = recognise(source, config.kind, config.task or ("forecast" if config.horizon else ""))
     kind = recognised.kind
     findings = [Finding("note", note) for note in source.notes]
     if source.parts:

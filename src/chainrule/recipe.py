@@ -14,14 +14,11 @@ from chainrule.data.config import DataConfig
 from chainrule.errors import InputError, nearest
 from chainrule.models.catalog import CATALOG, Entry
 from chainrule.recognise import find_kind
-from chainrule.tasks.classify import ClassifyConfig
-from chainrule.tasks.regress import RegressConfig
-from chainrule.tasks.segment import SegmentConfig
+from chainrule.tasks.table import find_task
 from chainrule.train.config import TrainConfig
 from chainrule.train.optimizer import OptimizerConfig, ScheduleConfig
 
 FORMAT = 1
-TASKS: dict[str, type] = {"classify": ClassifyConfig, "regress": RegressConfig, "segment": SegmentConfig}
 FIXED: dict[str, type] = {
     "data": DataConfig, "optimizer": OptimizerConfig, "schedule": ScheduleConfig, "train": TrainConfig,
 }  # fmt: skip
@@ -97,7 +94,7 @@ def build_recipe(settings: Settings) -> Recipe:
     """
     values = dict(settings)
     model_name, task_name = values.pop("model.name"), values.pop("task.name")
-    parts: dict[str, type] = {**FIXED, "task": find_task(task_name)}
+    parts: dict[str, type] = {**FIXED, "task": find_task(task_name).config}
     parts |= {} if model_name == CUSTOM else {"model": find_entry(model_name).config}
     augment = find_kind(values["data.kind"]).AUGMENT
     parts |= {} if augment is None else {"augment": augment}
@@ -225,14 +222,3 @@ def find_entry(name: str) -> Entry:
     if name not in CATALOG:
         raise InputError(f"unknown model {name!r}; {nearest(name, tuple(CATALOG))}")
     return CATALOG[name]
-
-
-def find_task(name: str) -> type:
-    """The config class of a task.
-
-    Raises:
-        InputError: there is no such task; names the nearest.
-    """
-    if name not in TASKS:
-        raise InputError(f"unknown task {name!r}; {nearest(name, tuple(TASKS))}")
-    return TASKS[name]

@@ -13,7 +13,9 @@ from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
 KINDS = ("gates", "mask", "image", "audio", "video", "table")
-PIXEL_TASK = "segment"
+KIND_OF_TASK = {
+    "segment": "mask", "language": "corpus", "translate": "parallel", "forecast": "series", "transcribe": "audio",
+}  # fmt: skip
 WHOLE_TASKS = ("classify", "regress")
 
 
@@ -51,7 +53,8 @@ def find_kind(name: str) -> DataKind:
 def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
     """The data kind of a source, or the one the user named.
 
-    A task of pixels leaves only images with masks; one of whole images passes these masks over.
+    Some tasks leave only one kind: masks for pixels, series for forecasts, and so on; one of whole images passes masks
+    over.
 
     Raises:
         InputError: no kind claims the source, or not the one that the task needs; lists what is accepted.
@@ -59,8 +62,7 @@ def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
     probe = next(iter(source.parts.values())) if source.parts else source
     if not named and probe.path is not None and probe.path.is_dir():
         refuse_mixture(probe.path)
-    if task == PIXEL_TASK and not named:
-        named = "mask"
+    named = named or KIND_OF_TASK.get(task, "") or ("parallel" if source.second else "")
     for name in (named,) if named else KINDS:
         kind = find_kind(name)
         reason = kind.recognises(probe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, Records
-from chainrule.data.schema import ClassTarget, MaskTarget, class_names
+from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, class_names, describe_target
 from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.evaluate.charts import Series
 from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
 from chainrule.evaluate.sheet import sheet
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
-from chainrule.prepare import Prepared, describe_target
+from chainrule.prepare import Prepared
 from chainrule.session import Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.task import Rows
@@ -85,7 +85,7 @@ def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },
         environment={key: str(value) for key, value in run.read("environment.json").items()},
-        sections=_sections(session, prepared),
+        sections=_sections(session, prepared, rows),
         limits=("A truth table is its own test set: the score says that it was learned, no more.",) if itself else (),
     )
 
@@ -94,7 +94,7 @@ def _mistakes(
     session: Session, prepared: Prepared, rows: Rows, positive: int | None, threshold: float
 ) -> Sequence[Mistake]:
     records, target = prepared.parts["test"], session.schema.target
-    if "targets" not in rows:
+    if not isinstance(target, ClassTarget | NumberTarget) or "targets" not in rows:
         return ()
     worst = worst_rows(rows, MISTAKES, positive, threshold)
     if not worst:
@@ -205,21 +205,28 @@ def why_not_xor(session: Session) -> str:
     return collapse_line([network.linear.weight], [network.linear.bias]) if isinstance(network, Perceptron) else ""
 
 
-def _sections(session: Session, prepared: Prepared) -> tuple[Section, ...]:
-    """What only some data has: the decision regions of a truth table."""
-    if prepared.kind.NAME != "gates":
-        return ()
+def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+    """Of a truth table what the network answers between its corners."""
     records = prepared.parts["test"]
     samples = session.encode(records)
     corners = samples.batch(torch.arange(len(samples)))
     assert corners.targets is not None
     points = zip(corners.inputs[0].tolist(), corners.targets.tolist(), strict=True)
-    rows = [(first, second, answer) for (first, second), answer in points]
+    corners_of = [(first, second, answer) for (first, second), answer in points]
 
     def share(x: Tensor) -> Tensor:
         task = session.task
         assert isinstance(task, Classify)
         return task.probabilities(session.module, Batch((x,), None, torch.arange(len(x))))[:, 1]
 
-    svg = decision_regions_svg(share, rows)
+    svg = decision_regions_svg(share, corners_of)
     return (Section(title="Decision regions: 1 is green, 0 is red", svg=svg, text=why_not_xor(session)),)
+
+
+Sections = Callable[[Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
+SECTIONS: dict[str, Sections] = {"gates": decision_regions}  # what only some tasks or data kinds have
+
+
+def _sections(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+    found = [SECTIONS[name] for name in (session.task.name, session.kind.NAME) if name in SECTIONS]
+    return tuple(section for sections in found for section in sections(session, prepared, rows))

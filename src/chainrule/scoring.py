@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -35,11 +35,22 @@ TEST_ROWS = 100_000  # test rows that baselines are scored on
 SEEN_ROWS = 4_096  # rows that are read at once for them
 
 
+Fit = Callable[[Mapping[str, Samples], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
+BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
+    "segment": lambda samples, schema, task: pixel_baselines(
+        samples["train"], samples["test"], schema.target, task.score
+    ),
+}
+
+
 def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
     """Trivial and classical models on the same split, scored on test by the network's own score function."""
+    own = BASELINES.get(task.name) or BASELINES.get(kind.NAME)
+    return own(samples, schema, task) if own else _columns_baselines(kind, schema, task, samples)
+
+
+def _columns_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
     target = schema.target
-    if isinstance(target, MaskTarget):
-        return pixel_baselines(samples["train"], samples["test"], target, task.score)
     classes = target.classes if isinstance(target, ClassTarget) else ()
     outputs = "probabilities" if classes else "predictions"
 

@@ -13,16 +13,15 @@ from torch import nn
 
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples, TensorSamples
-from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, Target
+from chainrule.data.schema import ClassTarget, Target
 from chainrule.errors import InputError
-from chainrule.models.catalog import CATALOG, Entry
+from chainrule.models.catalog import Entry, serving, variant
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
-from chainrule.tasks.classify import Classify, ClassifyConfig
-from chainrule.tasks.regress import Regress, RegressConfig
-from chainrule.tasks.segment import Segment, SegmentConfig
-from chainrule.tasks.task import Headline, Rows, Task
+from chainrule.tasks.segment import Segment
+from chainrule.tasks.table import find_task, plain_task, task_of
+from chainrule.tasks.task import Rows, Task
 from chainrule.tasks.whole import Answer
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
@@ -89,11 +88,6 @@ class Session:
         except RuntimeError as error:
             raise InputError(f"model.safetensors does not fit the run's recipe: {error}") from error
 
-    def output_names(self) -> list[str]:
-        """A name for each output of the network."""
-        target = self.schema.target
-        return [target.name] if isinstance(target, NumberTarget) else list(target.classes)
-
     def load_foreign(self, file: str | Path | Weights) -> str:
         """Start from a reference implementation's weights; gives in one line what was taken.
 
@@ -110,7 +104,7 @@ class Session:
             InputError: it fails on such a batch, gives outputs of another shape, or has nothing to train.
         """
         target = self.schema.target
-        widths = {len(self.output_names())}
+        widths = {len(self.task.outputs())}
         widths |= {1} if isinstance(target, ClassTarget) and len(target.classes) == 2 else set()
         rows = torch.arange(min(2, len(samples)))
         batch = self.arithmetic.place_batch(samples.batch(rows, torch.Generator().manual_seed(0)))
@@ -152,10 +146,8 @@ class Session:
         return samples
 
     def measure(self, samples: Samples, views: int = 1) -> Rows:
-        """The task's measured rows; of pixels, over the mean of so many mirrored views of each image."""
-        look = self.task.measure
-        if isinstance(self.task, Segment) and views > 1:
-            look = partial(self.task.measure, views=views)
+        """The task's measured rows for the final scores; of pixels, by the mean of so many mirrored views."""
+        look = partial(self.task.examine, views=views)
         return measure(look, self.module, samples, PREDICT_ROWS, self.arithmetic)
 
     def answers(self, samples: Samples, views: int = 1) -> Iterator[Answer]:
@@ -180,16 +172,6 @@ class Session:
         return columns
 
 
-TASK_OF: dict[type, tuple[Any, Any]] = {  # what a target asks for, and its settings
-    ClassTarget: (Classify, ClassifyConfig),
-    NumberTarget: (Regress, RegressConfig),
-    MaskTarget: (Segment, SegmentConfig),
-}
-
-
-HEADLINES: dict[str, Headline] = {task.name: task.headline for task, _ in TASK_OF.values()}  # by the task's name
-
-
 def build_task(recipe: Recipe, target: Target | None) -> Task:
     """The task that the recipe names, for the schema's target.
 
@@ -197,31 +179,16 @@ def build_task(recipe: Recipe, target: Target | None) -> Task:
         InputError: the target is of the other sort.
     """
     if target is not None and task_of(target) == recipe.task_name:
-        task: Task = TASK_OF[type(target)][0](recipe.task, target)
+        task: Task = find_task(recipe.task_name).build(recipe.task, target)
         return task
     found = "nothing" if target is None else f"{target.name!r} ({target.kind})"
     raise InputError(f"task {recipe.task_name} does not fit the target {found}; leave --task out to have it chosen")
 
 
-def plain_task(target: Target) -> Task:
-    """The task that a target asks for, with its default settings."""
-    build, config = TASK_OF[type(target)]
-    task: Task = build(config(), target)
-    return task
-
-
-def task_of(target: Target) -> str:
-    """The task that a target asks for."""
-    name: str = TASK_OF[type(target)][0].name
-    return name
-
-
 def outputs_of(target: Target, entry: Entry) -> int:
-    """Output columns of the network: K, 1 for a number, and what the entry says for two classes of rows."""
-    if isinstance(target, NumberTarget):
-        return 1
+    """Output columns of the network: one for each output of the task, and what the entry says for two classes."""
     two = isinstance(target, ClassTarget) and len(target.classes) == 2
-    return entry.binary_logits if two else len(target.classes)
+    return entry.binary_logits if two else len(plain_task(target).outputs())
 
 
 def form_of(kind: DataKind, entry: Entry, dims: Any) -> str:
@@ -246,12 +213,13 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
         InputError: an unknown setting, a size that only the data may decide, or a model that does not serve this data.
     """
     task = task_of(schema.target)
+    model = variant(model, kind.NAME, task)
     fixed = {"model.name": model, "task.name": task}
     if model == CUSTOM:
         return build_recipe({**settings, **fixed})
     entry = find_entry(model)
     if kind.NAME not in entry.kinds or task not in entry.tasks:
-        fitting = [name for name, other in CATALOG.items() if kind.NAME in other.kinds and task in other.tasks]
+        fitting = serving(kind.NAME, task)
         raise InputError(f"model {model!r} does not serve {task} on {kind.NAME} data; these do: {', '.join(fitting)}")
     fields = {field.name for field in dataclasses.fields(entry.config)}
     usual_dims = kind.usual_settings(schema, kind.GIVES[0], rows).get("model.dims")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.models.catalog import CATALOG, Entry
-from chainrule.recipe import TASKS
+from chainrule.tasks.table import TASKS
 
 SMALL = ("perceptron", "mlp", "tabm", "resnet9", "resnet20", "resnet32", "resnet18", "resnet50", "mobilenet_v2")
 PARAMETERS = {  # of the published networks, ImageNet's 3 channels and 1000 classes or CIFAR's 3 and 10

@@ -15,7 +15,8 @@ import chainrule
 from chainrule.cli import app, run
 from chainrule.fitting import RESUMABLE
 from chainrule.models.catalog import CATALOG
-from chainrule.recipe import FIXED, TASKS
+from chainrule.recipe import FIXED
+from chainrule.tasks.table import TASKS
 from chainrule.recognise import KINDS, find_kind
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def test_every_verb_and_option_is_on_the_command_line_page() -> None:
 
 def test_every_setting_is_on_the_command_line_page() -> None:
     augments = [("augment", kind.AUGMENT) for kind in map(find_kind, KINDS) if kind.AUGMENT is not None]
-    parts = [*FIXED.items(), *(("task", config) for config in TASKS.values()), *augments]
+    parts = [*FIXED.items(), *(("task", entry.config) for entry in TASKS.values()), *augments]
     known = {f"{part}.{field.name}" for part, config in parts for field in dataclasses.fields(config)}
     told = set(re.findall(r"`((?:data|augment|task|optimizer|schedule|train)\.\w+)`", text("command-line.md")))
     assert told == known - UNTOLD

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from chainrule.errors import InputError
 
+TOKENIZERS = ("", "words", "bpe", "characters")
 SLICES = ("each", "volume")
 MOST_LEVEL = 65_535  # of a 16-bit mask
 
@@ -39,6 +40,17 @@ class DataConfig:
     clip_s: float = 0.0  # seconds of a sound or video that go through the network at once; 0: found
     clip_frames: int = 16  # frames of a clip, spread evenly over its seconds
     mels: int = 0  # bands of the spectrogram that sound is seen as; 0: 64, or 32 up to 10,000 Hz
+    source: str = ""  # of parallel text: the column or the file ending of what is translated
+    tokenizer: str = ""  # words, bpe or characters; "": found
+    vocab_size: int = 0  # tokens at most; 0: found
+    max_tokens: int = 0  # longer texts are cut; 0: found
+    labels: str = ""  # what stands between several labels in one cell; "": each row has one
+    window: int = 0  # tokens or moments that a network sees at once; 0: found
+    horizon: int = 0  # steps of a series that are forecast; 0: found
+    series: str = ""  # the column that names the series where a table holds several
+    known: tuple[str, ...] = ()  # columns of a series that are known ahead, such as holidays
+    frequency: str = ""  # what an irregular series is resampled to: 1h, 1d, 1mo
+    end: str = ""  # the date from which on a series is left out, such as 2018-02-21
     decode_limit_s: float = 60.0  # a sound or video that takes longer to decode is skipped
     max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
     max_bad_share: float = 0.05  # more unreadable files than this stop the run
@@ -64,5 +76,10 @@ class DataConfig:
             raise InputError(f"data.patch is one to three numbers of pixels, 1 or more each, got {self.patch}")
         if not 0 <= self.threshold <= MOST_LEVEL:
             raise InputError(f"data.threshold must be a mask level from 1 to {MOST_LEVEL}, or 0, got {self.threshold}")
+        if self.tokenizer not in TOKENIZERS:
+            raise InputError(f"data.tokenizer must be {', '.join(TOKENIZERS[1:])}, got {self.tokenizer!r}")
+        for name in ("vocab_size", "max_tokens", "window", "horizon"):
+            if getattr(self, name) < 0:
+                raise InputError(f"data.{name} must be 0 (found) or more, got {getattr(self, name)}")
         if self.memory_mb < 0:
             raise InputError(f"data.memory_mb must be 0 (a quarter of what is free) or more, got {self.memory_mb}")

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from chainrule.data.kind import Finding
 from chainrule.data.media import label_reason
-from chainrule.data.schema import NumberTarget, Target, class_names, infer_target
+from chainrule.data.schema import ClassTarget, NumberTarget, Target, class_names, infer_target
+from chainrule.data.transcripts import are_texts
 from chainrule.errors import InputError
 
 FEW = 5
@@ -94,6 +95,7 @@ def encode_targets(labels: NDArray[Any] | None, target: Target | None) -> Tensor
         return None
     if isinstance(target, NumberTarget):
         return torch.from_numpy(numbers_of(labels, target.name).astype(np.float32))
+    assert isinstance(target, ClassTarget)
     names = class_names(labels)
     index = {name: place for place, name in enumerate(target.classes)}
     unknown = sorted({str(name) for name in names} - set(index))
@@ -107,7 +109,7 @@ def encode_targets(labels: NDArray[Any] | None, target: Target | None) -> Tensor
 
 def label_findings(labels: NDArray[Any] | None, noun: str) -> list[Finding]:
     """Classes with a single record; ``noun`` names one: "image"."""
-    if labels is None or (labels.dtype.kind in "iuf" and not are_class_numbers(labels)):
+    if labels is None or (labels.dtype.kind in "iuf" and not are_class_numbers(labels)) or are_texts(labels):
         return []
     lone = [name for name, count in Counter(class_names(labels).tolist()).items() if name and count == 1]
     return [Finding("warning", f"{len(lone)} classes with a single {noun}", tuple(lone[:FEW]))] if lone else []

@@ -1,11 +1,18 @@
-"""Batch order and random streams as pure functions of a seed: no iterator, no generator state, nothing to save."""
+"""Batch order and random streams as pure functions of a seed: no iterator, no generator state, nothing to save.
+
+Rows are shuffled; rows of many lengths then join those of a similar one, so that little is filled up; a running text
+stays in its order, as so many streams side by side as a batch has rows.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from chainrule.data.samples import Samples
 from chainrule.errors import InputError
+
+POOL = 50  # batches whose rows are sorted by length among themselves
 
 _WORD = 0xFFFFFFFFFFFFFFFF
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, the increment of SplitMix64
@@ -71,3 +78,43 @@ def order(num_samples: int, batch_size: int, seed: int, epoch: int, min_tail: in
     rows = torch.randperm(num_samples, generator=generator_of(seed, epoch))
     ends = [*range(batch_size, batch_size * count, batch_size), num_samples][:count]
     return [rows[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def arranged(samples: Samples, batch_size: int, seed: int, epoch: int, min_tail: int = 1) -> list[Tensor]:
+    """The epoch's batches as rows, as the samples ask for them; ``iterations_per_epoch`` says how many.
+
+    Raises:
+        InputError: a batch size below one.
+    """
+    if samples.arrangement == "streams":
+        return streams(len(samples), batch_size)
+    batches = order(len(samples), batch_size, seed, epoch, min_tail)
+    if samples.arrangement == "shuffled" or samples.lengths is None:
+        return batches
+    return by_length(batches, torch.from_numpy(samples.lengths), generator_of(seed, epoch, 1))
+
+
+def by_length(batches: list[Tensor], lengths: Tensor, generator: torch.Generator) -> list[Tensor]:
+    """The same rows in batches of the same sizes, sorted by length within every fifty batches, in a new order."""
+    found: list[Tensor] = []
+    for start in range(0, len(batches), POOL):
+        pool = batches[start : start + POOL]
+        rows = torch.cat(pool)
+        rows = rows[lengths[rows].sort(stable=True).indices]
+        found += torch.split(rows, [len(batch) for batch in pool])
+    last = len(found) - 1  # the short one, where there is one, stays the last
+    places = torch.randperm(last, generator=generator).tolist() if last > 0 else []
+    return [found[place] for place in (*places, last)]
+
+
+def streams(num_rows: int, batch_size: int) -> list[Tensor]:
+    """Row b W + w is window w of stream b: batch w holds window w of every stream, in order.
+
+    Example:
+        >>> [rows.tolist() for rows in streams(7, 2)]
+        [[0, 4], [1, 5], [2, 6], [3]]
+    """
+    windows = iterations_per_epoch(num_rows, batch_size)
+    starts = torch.arange(0, num_rows, windows)
+    batches = (starts + window for window in range(windows))
+    return [rows[rows < num_rows] for rows in batches]

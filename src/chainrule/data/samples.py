@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Arrangement = Literal["shuffled", "by_length", "streams"]  # how rows become batches, see data/order.py
+NEVER = 2**63 - 1  # the last moment of a record that cannot be answered for
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,11 @@ class Records(Protocol):
 
     @property
     def times(self) -> NDArray[Any] | None:
-        """Sortable moments where the split has to respect time."""
+        """Sortable moments where the split has to respect time; or (N, 2) whole numbers.
+
+        Those are the first and the last moment of what is to be answered, so that no answer reaches into another part;
+        the last is NEVER where a record only counts as time that passes.
+        """
 
     @property
     def labels(self) -> NDArray[Any] | None:
@@ -112,6 +119,10 @@ class Samples(Protocol):
     def lengths(self) -> NDArray[np.int64] | None:
         """How many values each row's input has; None where all rows are alike."""
 
+    @property
+    def arrangement(self) -> Arrangement:
+        """How an epoch's batches are put together from the rows."""
+
     def __len__(self) -> int: ...
 
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
@@ -132,6 +143,7 @@ class TensorSamples:
     """
 
     lengths = None
+    arrangement: Arrangement = "shuffled"
 
     def __init__(self, inputs: tuple[Tensor, ...], targets: Tensor | None, ids: Sequence[str]) -> None:
         lengths = {len(ids), *(x.shape[0] for x in inputs), *(() if targets is None else (targets.shape[0],))}

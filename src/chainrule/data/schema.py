@@ -1,8 +1,8 @@
-"""What a target is: classes in index order, a number, or a class for every pixel; and schemas back from JSON."""
+"""What a target is: classes in index order, a number, a text, a class for every pixel; and schemas back from JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -59,8 +59,82 @@ class MaskTarget:
         return tuple(k for k in range(len(self.classes)) if k != self.background)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelsTarget:
+    """Any number of names for each row."""
+
+    kind: Literal["labels"] = "labels"
+    name: str
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]  # rows of each class in the train split
+    threshold: float = 0.5  # the share from which a name is answered
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensTarget:
+    """The next token of a text, at every place."""
+
+    kind: Literal["tokens"] = "tokens"
+    name: str = "next token"
+    vocab_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceTarget:
+    """A sentence in other words, or in another language."""
+
+    kind: Literal["sentence"] = "sentence"
+    name: str
+    vocab_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptTarget:
+    """What is said, letter by letter. Class 0 of the network's outputs is the blank of CTC, k + 1 is character k."""
+
+    kind: Literal["transcript"] = "transcript"
+    name: str
+    characters: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesTarget:
+    """The next values of one or more series, in their own units."""
+
+    kind: Literal["series"] = "series"
+    name: str
+    names: tuple[str, ...]  # of the columns that are forecast
+    horizon: int  # steps ahead
+    mean: tuple[float, ...]  # of each column in the train split
+    std: tuple[float, ...]
+    scale: tuple[float, ...]  # mean absolute error of the seasonal naive forecast on the train split, for MASE
+    season: int = 1  # steps of a period; 1: none
+    quantiles: tuple[float, ...] = ()  # that are forecast beside the point
+
+
 IGNORE = 255  # among encoded targets of pixels: the answer is not known
-Target = ClassTarget | NumberTarget | MaskTarget
+Target = (
+    ClassTarget | NumberTarget | MaskTarget | LabelsTarget | TokensTarget | SentenceTarget | TranscriptTarget
+    | SeriesTarget
+)  # fmt: skip
+
+
+def describe_target(target: Target) -> str:
+    """A target in words."""
+    if isinstance(target, NumberTarget):
+        return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
+    if isinstance(target, TokensTarget | SentenceTarget):
+        return f"the {target.name} of {target.vocab_size:,} kinds"
+    if isinstance(target, TranscriptTarget):
+        return f"{target.name!r} (text of {len(target.characters)} characters)"
+    if isinstance(target, SeriesTarget):
+        return f"the next {target.horizon} steps of {_few(target.names)}"
+    sort = "labels, several a row" if isinstance(target, LabelsTarget) else "classes"
+    return f"{target.name!r} ({len(target.classes)} {sort}: {_few(target.classes)})"
+
+
+def _few(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def class_names(values: NDArray[Any]) -> NDArray[np.str_]:

@@ -52,12 +52,14 @@ class Source:
     value: Any = None  # a DataFrame, (X, y) arrays or a dict of them
     parts: Mapping[str, Source] = field(default_factory=dict)  # "train", "valid", "test" where it came divided
     notes: tuple[str, ...] = ()  # what was decided on the way and should be said
+    second: Path | None = None  # of parallel text given as two files, the one with the translations
 
 
 def open_source(source: Any) -> Source:
     """The source behind a path, a known name, or data in memory.
 
-    A path wins over a known name, and says so. A zip of a folder is unpacked for as long as the process lives.
+    A path wins over a known name, and says so. A zip of a folder is unpacked for as long as the process lives. What has
+    more than one line is a text.
 
     Raises:
         InputError: nothing of that name, an unsafe or broken zip, or a folder of several data files.
@@ -68,10 +70,14 @@ def open_source(source: Any) -> Source:
     """
     if isinstance(source, Source):
         return source
+    if isinstance(source, list) and len(source) == 2 and all(isinstance(part, str | Path) for part in source):
+        return _open_pair(*source)
     if not isinstance(source, (str, Path)):
         if source is None:
             raise InputError("no source was given; give a path, the name of a known set, a DataFrame or arrays")
         return _open_value(source)
+    if isinstance(source, str) and "\n" in source:
+        return Source(name="text", original="", value=source)
     text = str(source)
     path = Path(text).expanduser()
     if text and path.exists():
@@ -81,6 +87,14 @@ def open_source(source: Any) -> Source:
         note = f"{text!r} is the path {path.resolve()}; the known set of that name is not used"
         return replace(opened, notes=(note, *opened.notes))
     return _open_name(text, path)
+
+
+def _open_pair(first: str | Path, second: str | Path) -> Source:
+    """Two files that belong together line by line."""
+    opened, other = open_source(first), open_source(second)
+    if opened.path is None or other.path is None or not (opened.path.is_file() and other.path.is_file()):
+        raise InputError(f"SOURCE SOURCE2 are two text files, line by line; got {str(first)!r} and {str(second)!r}")
+    return replace(opened, second=other.path)
 
 
 def _open_value(value: Any) -> Source:

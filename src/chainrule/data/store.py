@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from chainrule.data.memory import Memory
-from chainrule.data.samples import Batch, Samples, TensorSamples
+from chainrule.data.samples import Arrangement, Batch, Samples, TensorSamples
 from chainrule.data.threads import in_threads
 from chainrule.errors import InputError
 
@@ -321,6 +321,7 @@ class RowSamples:
     """Samples of which each batch is read when it is asked for; targets and ids are in memory."""
 
     lengths = None
+    arrangement: Arrangement = "shuffled"
 
     def __init__(self, inputs: tuple[Tensor | Rows, ...], targets: Tensor | None, ids: Sequence[str]) -> None:
         lengths = {len(ids), *map(len, inputs), *(() if targets is None else (len(targets),))}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from chainrule.data.kind import DataKind
 from chainrule.data.order import seed_of
-from chainrule.data.samples import Batch, Samples
+from chainrule.data.samples import Arrangement, Batch, Samples
 from chainrule.tasks.task import Rows
 from chainrule.train.arithmetic import Arithmetic
 
@@ -55,6 +55,11 @@ class View:
     def lengths(self) -> NDArray[np.int64] | None:
         """As in the samples."""
         return self.samples.lengths
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """As in the samples."""
+        return self.samples.arrangement
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -56,6 +56,7 @@ class Entry:
     rename: Callable[[str], str] | None = None  # the reference's names of tensors -> ours; None: they are the same
     expects: Mapping[str, Pixels] = field(default_factory=dict)  # what published weights want, by form of input
     scales: tuple[Settings, ...] = ()  # settings of rising size among which machine and time decide
+    family: str = ""  # the name under which a person means this network where that name's own does not serve the data
     binary_logits: int = 2  # outputs for two classes: 1 (sigmoid, as in the textbook) or 2 (softmax)
 
 
@@ -255,6 +256,18 @@ CATALOG: dict[str, Entry] = {
         "tests/parity/test_unetpp.py",
     ),
 }  # fmt: skip
+
+
+def variant(name: str, kind: str, task: str) -> str:
+    """The entry of this name, or the one of this family that serves the data: "lstm" of a corpus is "lstm_lm"."""
+
+    fitting = serving(kind, task)
+    return name if name in fitting else next((one for one in fitting if CATALOG[one].family == name), name)
+
+
+def serving(kind: str, task: str) -> list[str]:
+    """The entries that serve a task on a kind of data."""
+    return [name for name, entry in CATALOG.items() if kind in entry.kinds and task in entry.tasks]
 
 
 USUAL_SIZE = {1: (50_176,), 3: (16, 112, 112)}  # a signal with the samples of 224 x 224 pixels; R3D's clips

@@ -96,6 +96,10 @@ class Classify:
             logits = torch.cat((torch.zeros_like(logits), logits), dim=-1)
         return torch.softmax(logits, dim=-1)
 
+    def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
+        """As ``measure``."""
+        return self.measure(network, batch)
+
     def score(self, rows: Rows) -> dict[str, float]:
         """accuracy, balanced_accuracy, macro_f1, roc_auc, average_precision, nats, ..."""
         return classification_scores(rows["probabilities"], rows["targets"], self.positive, self.target.threshold)
@@ -110,6 +114,10 @@ class Classify:
             return probabilities.argmax(dim=-1)
         positive = probabilities[:, self.positive] >= self.target.threshold
         return torch.where(positive, self.positive, 1 - self.positive)
+
+    def outputs(self) -> list[str]:
+        """The classes."""
+        return list(self.target.classes)
 
     def learned_targets(self, targets: Tensor) -> Tensor:
         """Class indices, as they are."""

@@ -67,6 +67,10 @@ class Regress:
         outputs: Tensor = network(*batch.inputs)
         return outputs[..., 0].double() * self.target.std + self.target.mean
 
+    def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
+        """As ``measure``."""
+        return self.measure(network, batch)
+
     def score(self, rows: Rows) -> dict[str, float]:
         """mse, rmse, mae and r2 in the target's units."""
         return regression_scores(rows["predictions"], rows["targets"])
@@ -74,6 +78,10 @@ class Regress:
     def scorer(self, rows: Rows) -> Scorer:
         """The scores as a function of weights per row."""
         return regression_scorer(rows["predictions"], rows["targets"])
+
+    def outputs(self) -> list[str]:
+        """The number."""
+        return [self.target.name]
 
     def learned_targets(self, targets: Tensor) -> Tensor:
         """(target - mean) / std of the train split."""

@@ -153,6 +153,10 @@ class Segment:
         present = counts[:, 2, list(self.target.foreground)].sum(1) > 0
         return {"hits": counts[:, 0], "answered": counts[:, 1], "support": counts[:, 2], "present": present}
 
+    def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
+        """As ``measure``, by the mean of so many mirrored views."""
+        return self.measure(network, batch, views)
+
     def score(self, rows: Rows) -> dict[str, float]:
         """dice, iou, accuracy, dice_per_image, iou_per_image, found, clean_kept."""
         scores = overlap_scores(rows["hits"], rows["answered"], rows["support"], self.target.foreground)
@@ -161,6 +165,10 @@ class Segment:
     def scorer(self, rows: Rows) -> Scorer:
         """The scores as a function of weights per row."""
         return overlap_scorer(rows["hits"], rows["answered"], rows["support"], self.target.foreground)
+
+    def outputs(self) -> list[str]:
+        """The classes."""
+        return list(self.target.classes)
 
     def learned_targets(self, targets: Tensor) -> Tensor:
         """Class indices, as they are."""

@@ -69,6 +69,13 @@ class Task(Protocol):
     def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """What the scores need to know of each row, in evaluation mode."""
 
+    def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
+        """What the final scores need to know: as ``measure``, or what is too slow for every evaluation, as decoding is.
+
+        Args:
+            views: of masks, mirrored versions to average over; otherwise 1.
+        """
+
     def score(self, rows: Rows) -> dict[str, float]:
         """The metrics of measured rows, in original units; called again on resampled rows for the interval."""
 
@@ -77,6 +84,9 @@ class Task(Protocol):
 
     def learned_targets(self, targets: Tensor) -> Tensor:
         """Targets as the loss compares them: class indices, or numbers in standard units."""
+
+    def outputs(self) -> list[str]:
+        """A name for each output of the network."""
 
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """The answers, one per row and column name."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data.samples import Batch
+from chainrule.nn.carried import Carried
 from chainrule.tasks.task import At, Task
 from chainrule.train.arithmetic import Arithmetic
 from chainrule.train.optimizer import Optimizer
@@ -48,22 +49,41 @@ def clip(gradients: list[Tensor], norm: Tensor, limit: float) -> None:
     torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
 
 
+def carriers(network: nn.Module) -> list[Carried]:
+    """The modules whose state goes from step to step."""
+    return [module for module in network.modules() if isinstance(module, Carried)]
+
+
 class Buffers:
-    """The buffers that a forward pass may move (batch norm's), kept so that a refused step leaves no trace."""
+    """What a forward pass may move: batch norm's buffers, a carried state. A refused step leaves no trace in it."""
 
     def __init__(self, network: nn.Module) -> None:
         self.moving = [b for name, b in network.named_buffers() if not name.startswith("front.")]
         self.kept = [b.clone() for b in self.moving]
+        self.carriers = carriers(network)
+        self.carries = [module.carry() for module in self.carriers]
 
     def keep(self) -> None:
-        """Remember the buffers as they are before a step."""
+        """Remember everything as it is before a step."""
         if self.moving:
             torch._foreach_copy_(self.kept, self.moving)
+        self.carries = [module.carry() for module in self.carriers]
 
     def put_back(self, bad: Tensor | None = None) -> None:
         """Undo the step's changes, everywhere or where the device flag ``bad`` is set."""
         for moving, kept in zip(self.moving, self.kept, strict=True):
             moving.copy_(kept if bad is None else torch.where(bad, kept, moving))
+        for module, carry in zip(self.carriers, self.carries, strict=True):
+            module.go_on(carry if bad is None else _unless(bad, module.carry(), carry))
+
+
+def _unless(bad: Tensor, moved: dict[str, Tensor], kept: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What moved, or where the device flag ``bad`` is set what was kept; zeros where that has another shape."""
+    shapes = {name: x.shape for name, x in kept.items()}
+    return {
+        name: torch.where(bad, kept[name] if shapes.get(name) == x.shape else torch.zeros_like(x), x)
+        for name, x in moved.items()
+    }
 
 
 def first_bad_layer(task: Task, network: nn.Module, batch: Batch, at: At) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from chainrule.data.order import iterations_per_epoch, order, seed_of
+from chainrule.data.order import arranged, iterations_per_epoch, seed_of
 from chainrule.data.samples import Batch, Samples
 from chainrule.errors import NonFiniteError
 from chainrule.functional.schedules import SCHEDULES
@@ -132,7 +132,7 @@ class Batches:
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self.epoch:
             self.epoch = epoch
-            self.rows = order(len(self.samples), self.config.batch_size, self.config.seed, epoch, self.min_tail)
+            self.rows = arranged(self.samples, self.config.batch_size, self.config.seed, epoch, self.min_tail)
         generator = self.seeded(step)
         batch = self.arithmetic.place_batch(self.samples.batch(self.rows[place], generator))
         return batch if self.augment is None else self.augment(batch, generator)

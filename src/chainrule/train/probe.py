@@ -213,6 +213,7 @@ class _First:
         self.samples, self.rows = samples, rows
         self.ids = samples.ids[:rows]
         self.lengths = None if samples.lengths is None else samples.lengths[:rows]
+        self.arrangement = samples.arrangement
         self.batch: Callable[..., Any] = samples.batch
 
     def __len__(self) -> int:

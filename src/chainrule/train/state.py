@@ -104,6 +104,8 @@ class TrainState:
         tensors = {"model": self.network.state_dict(), "optimizer": self.optimizer.state()}
         tensors |= {"average": self.average.state()} if self.average.decay else {}
         tensors |= {"best": self.best} if self.best else {}
+        for place, module in enumerate(self.buffers.carriers):
+            tensors |= {f"carry{place}": carry} if (carry := module.carry()) else {}
         state: dict[str, Any] = {name: getattr(self, name) for name in COUNTERS}
         state["best_value"] = None if math.isnan(self.best_value) else self.best_value
         run.save(self.step, tensors, state)
@@ -125,6 +127,10 @@ class TrainState:
         self.optimizer.load_state(checkpoint.tensors["optimizer"])
         if self.average.decay:
             self.average.load_state(checkpoint.tensors["average"])
+        device = next(self.network.parameters()).device
+        for place, module in enumerate(self.buffers.carriers):
+            carry = checkpoint.tensors.get(f"carry{place}", {})
+            module.go_on({name: x.to(device) for name, x in carry.items()})
         self.best = checkpoint.tensors.get("best", {})
         self.best_unsaved = bool(self.best)
         self.step = checkpoint.step

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from chainrule.data.image.decode import Pixels, to_channels
 from chainrule.data.mask.codes import Codes
-from chainrule.data.samples import Batch
+from chainrule.data.samples import Arrangement, Batch
 from chainrule.data.schema import IGNORE
 
 CANDIDATES = 64  # pixels of each class remembered of an image that is larger than a patch
@@ -31,6 +31,8 @@ class MaskSamples:
         patch_px: what a training row is cut or filled up to.
         foreground: classes that a third of the training rows are cut about.
     """
+
+    arrangement: Arrangement = "shuffled"
 
     def __init__(
         self, images: Sequence[Pixels], masks: Sequence[Codes] | None, ids: Sequence[str], *, shapes: NDArray[np.int64],

@@ -1,0 +1,116 @@
+"""What a run's answers depend on, by data kind or task: which data is looked at, and by which method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.data.mask.augment import MaskAugmentConfig
+from chainrule.data.mask.samples import MaskSamples
+from chainrule.data.sources import open_source
+from chainrule.errors import InputError
+from chainrule.evaluate.cases import dice_of_rows, telling_rows
+from chainrule.opened import OpenRun, listed
+from chainrule.tasks.segment import Segment
+from chainrule.tasks.task import Rows
+
+
+class Explanation(Protocol):
+    """What ``explain`` gives."""
+
+    def text(self) -> str:
+        """In a few lines for a person."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values."""
+
+    def save(self, path: str | Path) -> None:
+        """The page."""
+
+
+Explain = Callable[[OpenRun, Any], Explanation]  # of a run, and a source or None for its own test split
+
+
+def explain(run: OpenRun, source: Any) -> Explanation:
+    """What the run's answers depend on.
+
+    Raises:
+        InputError: the data has nothing to explain, changed, or cannot be read, or Captum is not installed.
+    """
+    session = run.session
+    chosen = EXPLAINERS.get(session.task.name) or EXPLAINERS.get(session.kind.NAME)
+    if chosen is None:
+        raise InputError(
+            f"explain serves {', '.join(EXPLAINERS)}, this run learned to {session.task.name} from {session.kind.NAME} "
+            f"data; every number of one iteration is shown by: chainrule trace {run.path}"
+        )
+    return chosen(run, source)
+
+
+def explain_pixels(run: OpenRun, source: Any) -> Explanation:
+    """Of masks, where the network is unsure and where it errs."""
+    from chainrule.explain.pixels import explain_pixels as explained
+
+    session, task = run.session, run.session.task
+    assert isinstance(task, Segment)
+    records = run.prepared().parts["test"] if source is None else _masked(run, source)
+    foreground = task.target.foreground
+
+    def choose(rows: Rows) -> tuple[NDArray[np.float64], list[tuple[str, list[int]]]]:
+        dice = dice_of_rows(rows, foreground)
+        return dice, telling_rows(dice)
+
+    config = session.recipe.augment
+    upside_down = isinstance(config, MaskAugmentConfig) and (config.flip == "both" or config.turn)
+    samples = session.encode(records)
+    assert isinstance(samples, MaskSamples)
+    return explained(session.module, task, samples, 4 if upside_down else 2, choose)
+
+
+def _masked(run: OpenRun, source: Any) -> Any:
+    """Images with their masks where the source has such, otherwise the images."""
+    one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    if isinstance(one, str | Path) and run.session.kind.recognises(open_source(one)):
+        return run.labelled(one)
+    return run.inputs(source)
+
+
+def explain_maps(run: OpenRun, source: Any) -> Explanation:
+    """Places in images, sound and video."""
+    from chainrule.explain.maps import explain_maps as explained
+    from chainrule.explain.partners import partners
+
+    session = run.session
+    if source is None:
+        records = run.prepared().parts["test"]
+        looked_in = [session.recipe.data.test, run.folder.read("data.json")["source"]]
+    else:
+        records = run.inputs(source)
+        looked_in = list(listed(source))
+    partner = partners(looked_in) if session.kind.NAME == "image" else None
+    return explained(
+        session.module, session.task, session.kind, session.schema, session.takes, session.encode(records),
+        partner=partner,
+    )  # fmt: skip
+
+
+def explain_columns(run: OpenRun, source: Any) -> Explanation:
+    """Columns of a table."""
+    from chainrule.explain.table import explain_table
+
+    session = run.session
+    if isinstance(source, list | tuple) and len(source) == 1:
+        (source,) = source
+    own = run.prepared() if source is None else None
+    samples = session.encode(own.parts["test"] if own else run.labelled(source))
+    train = session.encode(own.parts["train"]) if own else samples
+    return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
+
+
+EXPLAINERS: dict[str, Explain] = {  # by task or data kind
+    "segment": explain_pixels, "table": explain_columns, **dict.fromkeys(("image", "audio", "video"), explain_maps),
+}  # fmt: skip

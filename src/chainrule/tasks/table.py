@@ -1,0 +1,52 @@
+"""The tasks: name -> the target that asks for it, its class and its settings. A literal dict, like the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, Target
+from chainrule.errors import InputError, nearest
+from chainrule.tasks.classify import Classify, ClassifyConfig
+from chainrule.tasks.regress import Regress, RegressConfig
+from chainrule.tasks.segment import Segment, SegmentConfig
+from chainrule.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One task."""
+
+    target: type  # what a schema asks for
+    build: Any  # (config, target) -> Task
+    config: type  # a frozen dataclass, all of its fields with defaults
+
+
+TASKS: dict[str, TaskEntry] = {
+    "classify": TaskEntry(ClassTarget, Classify, ClassifyConfig),
+    "regress": TaskEntry(NumberTarget, Regress, RegressConfig),
+    "segment": TaskEntry(MaskTarget, Segment, SegmentConfig),
+}
+
+
+def find_task(name: str) -> TaskEntry:
+    """The task of this name.
+
+    Raises:
+        InputError: there is no such task; names the nearest.
+    """
+    if name not in TASKS:
+        raise InputError(f"unknown task {name!r}; {nearest(name, tuple(TASKS))}")
+    return TASKS[name]
+
+
+def task_of(target: Target) -> str:
+    """The name of the task that a target asks for."""
+    return next(name for name, entry in TASKS.items() if isinstance(target, entry.target))
+
+
+def plain_task(target: Target) -> Task:
+    """The task that a target asks for, with its default settings."""
+    entry = TASKS[task_of(target)]
+    task: Task = entry.build(entry.config(), target)
+    return task
