@@ -19,7 +19,7 @@ from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import complete, folds
 from chainrule.errors import InputError, MissingTargetError
-from chainrule.recognise import recognise
+from chainrule.recognise import recognise, refuse_second
 
 Parts = dict[str, Records]  # "train", "valid", "test"
 MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
@@ -209,6 +209,7 @@ def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, classes: Se
     A folder in a folder of its own that is named after one of the ``classes`` is that class, all others being absent.
     """
     source = open_source(value)
+    refuse_second(source, kind.NAME)
     above = lone_folder(source)
     if above and source.path and source.path.name in classes:
         source = replace(source, path=above)

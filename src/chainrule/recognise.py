@@ -9,10 +9,11 @@ import torch
 
 from chainrule.data.kind import DataKind
 from chainrule.data.misplaced import refuse_missing, refuse_mixture
+from chainrule.data.schema import TranscriptTarget
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
-KINDS = ("gates", "mask", "image", "audio", "video", "table")
+KINDS = ("gates", "mask", "image", "audio", "video", "table", "corpus")
 KIND_OF_TASK = {
     "segment": "mask", "language": "corpus", "translate": "parallel", "forecast": "series", "transcribe": "audio",
 }  # fmt: skip
@@ -45,6 +46,8 @@ def find_kind(name: str) -> DataKind:
         from chainrule.data import video as kind  # type: ignore[no-redef]
     elif name == "table":
         from chainrule.data import table as kind  # type: ignore[no-redef]
+    elif name == "corpus":
+        from chainrule.data import corpus as kind  # type: ignore[no-redef]
     else:
         raise InputError(f"data.kind is {name!r}; {nearest(name, KINDS)}")
     return cast(DataKind, kind)
@@ -59,6 +62,7 @@ def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
     Raises:
         InputError: no kind claims the source, or not the one that the task needs; lists what is accepted.
     """
+    refuse_second(source, named or KIND_OF_TASK.get(task, "") or "parallel")
     probe = next(iter(source.parts.values())) if source.parts else source
     if not named and probe.path is not None and probe.path.is_dir():
         refuse_mixture(probe.path)
@@ -79,10 +83,21 @@ def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
     )
 
 
+def refuse_second(source: Source, kind: str) -> None:
+    """Raise InputError where two sources were given to a kind of data that comes in one."""
+    if source.second is not None and kind != "parallel":
+        raise InputError(
+            f"{source.original} and {source.second}: two sources together are sentences and their translations, line by "
+            f"line; of {kind} data give one"
+        )
+
+
 def default_model(kind: DataKind, schema: Any) -> str:
     """The model that ``fit`` takes for this data where none is named."""
+    if isinstance(schema.target, TranscriptTarget):
+        return "lstm_ctc"
     if kind.NAME == "image":
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
         return "resnet18" if torch.cuda.is_available() else "resnet9"
-    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet"}[kind.NAME]
+    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet", "corpus": "lstm_lm"}[kind.NAME]

@@ -29,9 +29,8 @@ from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.explain import pixels as pixels_room
 from chainrule.explain import uncertainty
 from chainrule.explain.maps import explain_maps
-from chainrule.explain.page import ERRORS, error_map
 from chainrule.explain.partners import at_size, partners, share_inside
-from chainrule.explain.pixels import PixelsExplanation, Pointing, explain_pixels
+from chainrule.explain.pixels import ERRORS, PixelsExplanation, Pointing, error_map, explain_pixels
 from chainrule.explain.uncertainty import doubt, doubt_of, shares_of
 from chainrule.models.unet import UNet, UNetConfig
 from chainrule.nn.fronted import Fronted

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.kind import DataKind
+from chainrule.data.mask.decode import nearest
+from chainrule.data.mask.write import WHITE, outline
 from chainrule.data.samples import Batch, Samples
 from chainrule.data.schema import ClassTarget
 from chainrule.errors import InputError
@@ -20,6 +22,8 @@ from chainrule.explain.answers import MEASURED_ROWS, Answer, answers_of, spread,
 from chainrule.explain.axes import Axes, axes_of
 from chainrule.explain.cam import Output, anatomy
 from chainrule.explain.methods import Explainer, Method, output_of
+from chainrule.explain.overlay import Pixels, draw, scaled, smoothed
+from chainrule.explain.page import LEFT_PX, bars, panel, render_page, safe
 from chainrule.explain.partners import Mask, Partner, at_size, share_inside
 from chainrule.nn.fronted import Fronted
 from chainrule.tasks.task import Task
@@ -91,9 +95,7 @@ class MapsExplanation:
 
     def page(self) -> str:
         """One HTML file that needs nothing else."""
-        from chainrule.explain.page import render
-
-        return render(self)
+        return _page(self)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
@@ -197,3 +199,42 @@ def _looked_at(
     strongest = torch.stack([row[piece] for row, piece in zip(tensors, chosen, strict=True)])
     every = tuple(map(tuple, outputs.tolist()))
     return Explained(tuple(answers), strongest.cpu(), (None,) * len(batch), every, tuple(chosen))
+
+
+def _page(explanation: MapsExplanation) -> str:
+    """The page of maps over samples."""
+    methods = [
+        {"heading": lines[0], "lines": lines[1:], "trusted": method.sanity.passed, "chart": ""}
+        for method in explanation.methods
+        for lines in [explanation.lines_of(method)]
+    ]
+    rows = [_row(explanation, row) for row in range(len(explanation.explained.answers))]
+    number = explanation.explained.answers[0].share is None
+    meaning = ("lowers the number", "raises it") if number else ("speaks against the answer", "speaks for it")
+    keys = [{"colour": WHITE, "words": "outline of the mask"}] if explanation.explained.masks else []
+    return render_page("Where the answers come from", explanation.notes, methods, meaning, rows, keys)
+
+
+def _row(explanation: MapsExplanation, row: int) -> dict[str, Any]:
+    seen, axes = explanation.explained, explanation.axes
+    tensor, picture = seen.inputs[row], seen.pictures[row]
+    mask = seen.masks[row] if seen.masks else None
+    panels = [("as the network sees it", panel(draw(tensor, None, picture, axes.upright), axes, None))]
+    for method in explanation.methods:
+        values = scaled(smoothed(method.maps[row]) if method.name == "integrated_gradients" else method.maps[row])
+        pixels = draw(tensor, values, picture, axes.upright)
+        pixels = pixels if mask is None else _outlined(pixels, mask)
+        panels.append((method.title, panel(pixels, axes, values if tensor.dim() == 4 else None)))
+    if seen.pieces:
+        panels.append(("output of each piece", bars(seen.pieces[row], 4 * LEFT_PX, (seen.chosen[row],))))
+    return {
+        "answer": seen.answers[row],
+        "panels": [{"title": title, "svg": safe(svg)} for title, svg in panels],
+        "piece": f"piece {seen.chosen[row] + 1} of {len(seen.pieces[row])}" if seen.pieces else "",
+    }
+
+
+def _outlined(pixels: Pixels, mask: NDArray[np.bool_]) -> Pixels:
+    """The pixels with the edge of the mask in white."""
+    large = nearest(mask.astype(np.uint8), pixels.shape[:2])
+    return np.where((outline(large) & (large > 0))[..., None], np.uint8(255), pixels)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from chainrule.data.image.decode import Pixels, resize, to_channels
 from chainrule.data.mask.decode import nearest, scaled
 from chainrule.data.mask.samples import MaskSamples
+from chainrule.data.mask.write import WHITE, class_colours, overlay
 from chainrule.data.order import generator_of
 from chainrule.data.samples import Batch
 from chainrule.data.schema import IGNORE, MaskTarget
@@ -27,6 +28,8 @@ from chainrule.errors import InputError
 from chainrule.explain.answers import spread
 from chainrule.explain.cam import anatomy
 from chainrule.explain.methods import in_cells
+from chainrule.explain.overlay import heat
+from chainrule.explain.page import render_page, shrunk
 from chainrule.explain.sanity import Sanity, renew_batch_norm, sanity_check
 from chainrule.explain.uncertainty import Doubt, doubt, doubt_of, shares_of
 from chainrule.functional.metrics import ranking, roc_auc
@@ -44,6 +47,11 @@ KEPT_PX = 512  # longer side that maps are kept at
 SANITY_ROWS, REDRAWS = 3, 3
 SANITY_PX = (256, 256), (16, 64, 64)  # largest part of an image whose maps are compared
 WELL, FAIRLY, BARELY = 0.9, 0.75, 0.6  # of ROC AUC, what is said of it
+
+ERRORS = {  # colours of the error map
+    "object, and right": (46, 196, 112), "false alarm": (249, 142, 9), "missed": (66, 168, 220),
+    "another class": (216, 80, 200),
+}  # fmt: skip
 
 Choose = Callable[[Rows], tuple[NDArray[np.float64], list[tuple[str, list[int]]]]]
 # ^ of measured rows: a score for each, and the ones to be shown by name, such as worst, middle and best
@@ -179,9 +187,7 @@ class PixelsExplanation:
 
     def page(self) -> str:
         """One HTML file that needs nothing else."""
-        from chainrule.explain.page import render_pixels
-
-        return render_pixels(self)
+        return _page(self)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
@@ -367,3 +373,62 @@ def _middle(batch: Batch, samples: MaskSamples, rows: Sequence[int]) -> Tensor:
     for axis, part in enumerate(size, start=2):
         image = image.narrow(axis, (image.shape[axis] - part) // 2, part)
     return image
+
+
+def _page(explanation: PixelsExplanation) -> str:
+    """The page of answers about pixels."""
+    methods = [
+        {
+            "heading": heading, "lines": [text for text, _ in lines], "trusted": all(fine for _, fine in lines),
+            "chart": "",
+        }
+        for heading, lines in explanation.methods()
+    ]  # fmt: skip
+    target, shown = explanation.target, explanation.shown
+    held = np.unique(np.concatenate([one.seen.classes.ravel() for one in shown]))
+    keys = [
+        {"colour": colour, "words": name}
+        for k, (name, colour) in enumerate(zip(target.classes, class_colours(target), strict=True))
+        if k in held and k != target.background
+    ]
+    if any(one.seen.truth is not None for one in shown):
+        keys.append({"colour": WHITE, "words": "outline of the mask"})
+        keys += [{"colour": colour, "words": f"errors: {name}"} for name, colour in ERRORS.items()]
+    rows = [_pixels_row(one, target) for one in shown]
+    return render_page("Where the network is unsure, and where it errs", explanation.notes, methods, (), rows, keys)
+
+
+def _pixels_row(one: Shown, target: MaskTarget) -> dict[str, Any]:
+    seen, picture = one.seen, one.picture
+    panels = [("the image", picture)]
+    if seen.truth is not None:
+        panels.append(("its mask", overlay(picture, seen.truth, target)))
+    panels += [
+        ("the answer", overlay(picture, seen.classes, target, seen.truth)),
+        ("uncertainty", heat(picture, seen.uncertainty.astype(np.float64))),
+        ("what the views differ in", heat(picture, seen.disagreement.astype(np.float64))),
+    ]
+    if seen.truth is not None:
+        panels.append(("errors", error_map(picture, seen.classes, seen.truth, target.background)))
+    known = [one.sort] if one.sort else []
+    known += [] if one.score is None else [f"Dice {one.score:.3f}"]
+    known.append(f"mean uncertainty {seen.mean:.3f}")
+    known += [] if seen.wrong is None else [f"{seen.wrong:.2%} of the pixels wrong"]
+    return {
+        "answer": {"id": seen.id, "text": one.words, "share": None, "truth": ""},
+        "panels": [{"title": title, "svg": shrunk(pixels)} for title, pixels in panels],
+        "piece": " · ".join(known),
+    }
+
+
+def error_map(picture: Pixels, classes: NDArray[np.uint8], truth: NDArray[np.uint8], background: int) -> Pixels:
+    """The picture in dimmed grey, objects that are answered right, wrongly, as another class, or not, in colour."""
+    grey = np.rint(0.6 * picture @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    shown = np.repeat(grey[..., None], 3, axis=2)
+    claimed, there, known = classes != background, truth != background, truth != IGNORE
+    same = classes == truth
+    parts = (claimed & same, claimed & ~there, ~claimed & there, claimed & there & ~same)
+    for part, colour in zip(parts, ERRORS.values(), strict=True):
+        chosen = part & known
+        shown[chosen] = np.rint(0.4 * shown[chosen] + 0.6 * np.array(colour))
+    return shown

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.data.samples import Batch, Samples
-from chainrule.explain.bars import bars_text
+from chainrule.explain.bars import bars_svg, bars_text
 from chainrule.explain.columns import owners_of, places_of
 from chainrule.explain.gradients import ColumnAttribution, attribute_columns, typical_row
 from chainrule.explain.importance import Importance, permutation_importance
+from chainrule.explain.page import render_page, safe
 from chainrule.explain.sanity import Sanity, sanity_check
 from chainrule.nn.fronted import Fronted
 from chainrule.tasks.task import At, Task
@@ -75,9 +76,7 @@ class TableExplanation:
 
     def page(self) -> str:
         """One HTML file that needs nothing else."""
-        from chainrule.explain.page import render_table
-
-        return render_table(self)
+        return _page(self)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
@@ -134,3 +133,19 @@ def _answered(module: Fronted, inputs: tuple[Tensor, ...]) -> Tensor:
 def _spread(length: int, most: int) -> Tensor:
     """Up to ``most`` rows, evenly over all."""
     return torch.linspace(0, length - 1, min(length, most)).round().long()
+
+
+def _page(explanation: TableExplanation) -> str:
+    """The page of a table's columns."""
+    found, attribution = explanation.importance, explanation.attribution
+    ranges = list(zip(found.low, found.high, strict=True))
+    charts = [
+        bars_svg(found.names, found.mean, ranges, title="rise of the loss when a column is shuffled"),
+        bars_svg(*attribution.ranked(), title="mean size of each column's share in the answer"),
+    ]
+    doubts: list[tuple[list[str], bool]] = [([], True), ([explanation.sanity.text()], explanation.sanity.passed)]
+    methods = [
+        {"heading": heading, "lines": lines, "trusted": trusted, "chart": safe(chart)}
+        for heading, (lines, trusted), chart in zip(explanation.headings(), doubts, charts, strict=True)
+    ]
+    return render_page("What the answers depend on", [], methods, (), [])
