@@ -8,6 +8,7 @@ from benchmarks import (
     decoding,
     image_fit,
     loop_overhead,
+    lstm_fit,
     memory,
     mlp_step,
     pixel_fit,
@@ -18,6 +19,7 @@ from benchmarks import (
 
 PARTS = {
     "image_fit": image_fit,
+    "lstm_fit": lstm_fit,
     "pixel_fit": pixel_fit,
     "pixel_tiles": pixel_tiles,
     "decoding": decoding,

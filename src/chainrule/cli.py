@@ -75,9 +75,10 @@ def fit(
     api = _api()
     with _Show(as_json) as show:
         run = api.fit(
-            source, source2, target=target, task=task, model=model, epochs=epochs, batch_size=batch_size, lr=lr,
-            seed=seed, valid=valid, test=test, horizon=horizon, group=group, folds=folds, weights=weights, time_limit=time_limit, device=device,
-            precision=precision, out=out, recipe=recipe, set=_settings(settings), watch=show.report, tell=show.line,
+            source, source2, target=target, task=task, model=model, horizon=horizon, epochs=epochs, lr=lr, seed=seed,
+            batch_size=batch_size, valid=valid, test=test, group=group, folds=folds, weights=weights,
+            time_limit=time_limit, device=device, precision=precision, out=out, recipe=recipe, set=_settings(settings),
+            watch=show.report, tell=show.line,
         )  # fmt: skip
     show.finished(run)
 
@@ -164,6 +165,42 @@ def predict(
         _print_json(answers.to_dicts())
     elif not out:
         typer.echo(answers.write_csv(), nl=False)
+
+
+@app.command(short_help="Go on with a text.")
+def generate(
+    run: RunFolder,
+    prompt: Annotated[str, typer.Option(metavar="TEXT", help="What the text begins with.")] = "",
+    number: Annotated[int, typer.Option("-n", metavar="N", help="So many texts.")] = 1,
+    length: Annotated[int, typer.Option(metavar="TOKENS", help="At most so long; 0: as usual for these texts.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest; above 1: more even.")] = 1.0,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Draw from the K likeliest; 0: from all.")] = 0,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Draw from the likeliest that have this share.")] = 1.0,
+    repetition: Annotated[float, typer.Option(help="Factor by which tokens lose that came before.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a text, as RUN learned to; shown while it is written."""
+    trained, texts = _api().load(run), list[str]()
+    for place in range(number):
+        pieces = trained.generate(
+            prompt, length=length, temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition, seed=seed,
+            number=place, stop=stop or (),
+        )  # fmt: skip
+        written = prompt if as_json else ""
+        sys.stdout.write("" if as_json else prompt)
+        for piece in pieces:
+            if as_json:
+                written += piece
+            else:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+        sys.stdout.write("" if as_json else "\n")
+        texts.append(written)
+    if as_json:
+        _print_json({"texts": texts})
 
 
 @app.command(short_help="What the answers of RUN depend on.")

@@ -87,7 +87,7 @@ def refuse_second(source: Source, kind: str) -> None:
     """Raise InputError where two sources were given to a kind of data that comes in one."""
     if source.second is not None and kind != "parallel":
         raise InputError(
-            f"{source.original} and {source.second}: two sources together are sentences and their translations, line by "
+            f"{source.original} and {source.second}: two sources are sentences and their translations, line by "
             f"line; of {kind} data give one"
         )
 

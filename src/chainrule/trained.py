@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,14 @@ class TrainedRun:
             judged["interval"] = {}  # as in metrics.json: a truth table is its own test set
         return {"rows": len(records), "views": views, **judged}
 
+    def _next(self, task: str) -> str:
+        """What to type to use the run."""
+        if task == "language":
+            return f"chainrule generate {self.path} --prompt TEXT"
+        return f"chainrule predict {self.path} " + {"segment": "INPUT --out FOLDER", "forecast": "--horizon N"}.get(
+            task, "INPUT"
+        )
+
     def explain(self, source: Any = None) -> Explanation:
         """What the run's answers depend on: columns of a table; words of a text; places in images, sound and video. Of
         masks, where the network is unsure and where it errs.
@@ -144,6 +152,30 @@ class TrainedRun:
             InputError: the data has nothing to explain, changed, or cannot be read, or Captum is not installed.
         """
         return explain(self.opened, source)
+
+    def generate(
+        self, prompt: str = "", *, length: int = 0, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+        repetition: float = 1.0, seed: int = 0, number: int = 0, stop: Iterable[str] = (),
+    ) -> Iterator[str]:  # fmt: skip
+        """How a text goes on after ``prompt``, in pieces as they are written; the prompt is not repeated.
+
+        Args:
+            length: tokens to write; 0: 400, or of a document up to its end.
+            temperature, top_k, top_p, repetition: see ``functional.sampling.Sampling``.
+            seed: with ``number`` (of the text, where several are wanted) decides every draw.
+            stop: texts before which it ends.
+
+        Raises:
+            InputError: the run is no language model, or a character of the prompt is unknown to it.
+
+        Example:
+            >>> "".join(chainrule.load("runs/shakespeare").generate("ROMEO:", temperature=0.8))  # doctest: +SKIP
+        """
+        from chainrule.functional.sampling import Sampling
+        from chainrule.generating import generate
+
+        how = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition)
+        return generate(self.session, prompt, length=length, how=how, seed=seed, number=number, stop=stop)
 
     def prepared(self) -> Prepared:
         """The run's own data, read and divided as it was.
@@ -178,6 +210,5 @@ class TrainedRun:
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
         known = {metrics["task"], self.opened.folder.read("schema.json")["kind"]} & EXPLAINERS.keys()
         explain = "explain · " if known else ""
-        folder = " --out FOLDER" if metrics["task"] == Segment.name else ""
-        lines.append(f"next        chainrule predict {self.path} INPUT{folder} · evaluate · {explain}resume --epochs N")
+        lines.append(f"next        {self._next(metrics['task'])} · evaluate · {explain}resume --epochs N")
         return lines

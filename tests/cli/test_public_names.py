@@ -12,14 +12,15 @@ from chainrule.models.catalog import CATALOG
 from chainrule.recipe import FIXED
 
 VERBS = {
-    "fit": "source target task model epochs batch_size lr seed valid test group folds weights time_limit device "
+    "fit": "source source2 horizon target task model epochs batch_size lr seed valid test group folds weights time_limit device "
     "precision out recipe settings as_json debug",
-    "look": "source target task settings as_json debug",
+    "look": "source source2 horizon target task settings as_json debug",
     "resume": "run epochs accept_data_change settings as_json debug",
-    "evaluate": "run source views as_json debug",
-    "predict": "run inputs out as_json debug",
+    "evaluate": "run source source2 views as_json debug",
+    "predict": "run inputs horizon out as_json debug",
     "explain": "run source as_json debug",
     "trace": "source target model lr symbols out settings as_json debug",
+    "generate": "run prompt number length temperature top_k top_p repetition stop seed as_json debug",
     "models": "name out settings as_json debug",
     "datasets": "name as_json debug",
 }
