@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chainrule.data.mask.augment import MaskAugmentConfig
 from chainrule.data.mask.samples import MaskSamples
 from chainrule.data.sources import open_source
+from chainrule.data.text.samples import TextSamples
 from chainrule.errors import InputError
 from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.opened import OpenRun, listed
@@ -111,6 +112,24 @@ def explain_columns(run: OpenRun, source: Any) -> Explanation:
     return explain_table(session.module, session.task, session.schema, session.takes, samples, train)
 
 
+def explain_texts(run: OpenRun, source: Any) -> Explanation:
+    """Words of a text."""
+    from chainrule.explain.words import explain_words
+
+    session = run.session
+    one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    if source is None:
+        records = run.prepared().parts["test"]
+    elif isinstance(one, str | Path) and Path(one).exists() and session.kind.recognises(open_source(one)):
+        records = run.labelled(one)
+    else:
+        records = run.inputs(source)
+    samples = session.encode(records)
+    assert isinstance(samples, TextSamples)
+    return explain_words(session.module, session.task, session.schema, samples)
+
+
 EXPLAINERS: dict[str, Explain] = {  # by task or data kind
-    "segment": explain_pixels, "table": explain_columns, **dict.fromkeys(("image", "audio", "video"), explain_maps),
+    "segment": explain_pixels, "table": explain_columns, "text": explain_texts,
+    **dict.fromkeys(("image", "audio", "video"), explain_maps),
 }  # fmt: skip

@@ -310,7 +310,9 @@ def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
 
 def _saved_source(source: Any) -> Any:
     """The path, name or two paths of a source as JSON has them; None for data in memory."""
-    if isinstance(source, list) and all(isinstance(part, str | Path) for part in source):
+    if isinstance(source, str) and "\n" in source:
+        return None  # a text
+    if isinstance(source, list) and len(source) == 2 and all(isinstance(part, str | Path) for part in source):
         return [absolute(part) for part in source]
     return absolute(source) if isinstance(source, str | Path) else None
 

@@ -13,7 +13,7 @@ from chainrule.data.schema import TranscriptTarget
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
-KINDS = ("gates", "mask", "image", "audio", "video", "table", "corpus")
+KINDS = ("gates", "mask", "image", "audio", "video", "parallel", "text", "series", "table", "corpus")
 KIND_OF_TASK = {
     "segment": "mask", "language": "corpus", "translate": "parallel", "forecast": "series", "transcribe": "audio",
 }  # fmt: skip
@@ -44,8 +44,14 @@ def find_kind(name: str) -> DataKind:
         from chainrule.data import audio as kind  # type: ignore[no-redef]
     elif name == "video":
         from chainrule.data import video as kind  # type: ignore[no-redef]
+    elif name == "parallel":
+        from chainrule.data import parallel as kind  # type: ignore[no-redef]
+    elif name == "text":
+        from chainrule.data import text as kind  # type: ignore[no-redef]
     elif name == "table":
         from chainrule.data import table as kind  # type: ignore[no-redef]
+    elif name == "series":
+        from chainrule.data import series as kind  # type: ignore[no-redef]
     elif name == "corpus":
         from chainrule.data import corpus as kind  # type: ignore[no-redef]
     else:
@@ -100,4 +106,4 @@ def default_model(kind: DataKind, schema: Any) -> str:
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
         return "resnet18" if torch.cuda.is_available() else "resnet9"
-    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet", "corpus": "lstm_lm"}[kind.NAME]
+    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet", "text": "bag_of_embeddings", "corpus": "lstm_lm", "parallel": "lstm_attention", "series": "dlinear"}[kind.NAME]

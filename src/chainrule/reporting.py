@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.backtests import backtests
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, Records
-from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, class_names, describe_target
+from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, TranscriptTarget, class_names, describe_target
+from chainrule.data.transcripts import transcripts, written
 from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.evaluate.charts import Series
 from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
@@ -94,6 +96,8 @@ def _mistakes(
     session: Session, prepared: Prepared, rows: Rows, positive: int | None, threshold: float
 ) -> Sequence[Mistake]:
     records, target = prepared.parts["test"], session.schema.target
+    if isinstance(target, TranscriptTarget):
+        return _misheard(session, prepared, rows)
     if not isinstance(target, ClassTarget | NumberTarget) or "targets" not in rows:
         return ()
     worst = worst_rows(rows, MISTAKES, positive, threshold)
@@ -112,6 +116,22 @@ def _mistakes(
             detail = f"off by {rows['predictions'][row] - rows['targets'][row]:+.4g}"
         shown = prepared.kind.show(records, row)
         found.append(Mistake(id=records.ids[row], truth=truth, answer=answer, detail=detail, shown=shown))
+    return found
+
+
+def _misheard(session: Session, prepared: Prepared, rows: Rows) -> Sequence[Mistake]:
+    """The recordings with the most wrong characters, with what is said and what was understood."""
+    errors, records = rows["character_errors"], prepared.parts["test"]
+    worst = [int(row) for row in np.argsort(-errors, kind="stable")[:MISTAKES] if errors[row]]
+    few = records.select(np.array(worst, dtype=np.int64))
+    if not worst or few.labels is None:
+        return ()
+    answers = session.predict(session.encode(few))["prediction"]
+    found = []
+    for place, (row, truth, answer) in enumerate(zip(worst, transcripts(few.labels), answers, strict=True)):
+        detail = f"{errors[row]} edits of {rows['characters'][row]} characters"
+        shown = prepared.kind.show(few, place)
+        found.append(Mistake(id=few.ids[place], truth=truth, answer=answer, detail=detail, shown=shown))
     return found
 
 
@@ -177,6 +197,9 @@ def _picture(session: Session, batch: Batch, row: int) -> Picture:
     if isinstance(target, MaskTarget):
         return Picture(image=image)
 
+    if isinstance(target, TranscriptTarget):
+        return Picture(image=image, caption=written(batch.targets[row].tolist(), target))
+
     def name(value: Tensor) -> str:
         return target.classes[int(value)] if isinstance(target, ClassTarget) else f"{float(value):.4g}"
 
@@ -224,7 +247,7 @@ def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[
 
 
 Sections = Callable[[Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
-SECTIONS: dict[str, Sections] = {"gates": decision_regions}  # what only some tasks or data kinds have
+SECTIONS: dict[str, Sections] = {"forecast": backtests, "gates": decision_regions}  # what only some tasks or data kinds have
 
 
 def _sections(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:

@@ -20,8 +20,13 @@ from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
 from chainrule.evaluate.intervals import interval
 from chainrule.evaluate.pixel_baselines import pixel_baselines
+from chainrule.evaluate.series_baselines import series_baselines
+from chainrule.evaluate.text_baselines import word_baselines
+from chainrule.evaluate.text_ngrams import text_baselines
+from chainrule.evaluate.transcript_baselines import transcript_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
 from chainrule.prepare import Prepared
+from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.segment import Segment
@@ -39,6 +44,12 @@ Fit = Callable[[Mapping[str, Samples], Any, Task], list[dict[str, Any]]]  # of s
 BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "segment": lambda samples, schema, task: pixel_baselines(
         samples["train"], samples["test"], schema.target, task.score
+    ),
+    "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
+    "language": lambda samples, schema, task: text_baselines(samples["train"], samples["test"], task.score),
+    "text": lambda samples, schema, task: word_baselines(samples["train"], samples["test"], schema.target, task.score),
+    "transcribe": lambda samples, schema, task: transcript_baselines(
+        samples, schema.target, lambda batch: find_kind(schema.kind).classical(batch, schema)["vector"]
     ),
 }
 
@@ -93,6 +104,7 @@ def judge(
         InputError: more than one view of data that has no other view.
     """
     rows = session.measure(samples) if views == 1 else measure_views(session, samples, views)
+    groups = rows.get("block", groups)  # windows of a series overlap: whole blocks of them are drawn
     bounds = interval(session.task.score, rows, groups, prepare=session.task.scorer)
     return rows, {"metrics": session.task.score(rows), "interval": {name: list(pair) for name, pair in bounds.items()}}
 

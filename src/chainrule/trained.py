@@ -12,6 +12,7 @@ from torch import nn
 
 from chainrule.errors import InputError
 from chainrule.explaining import EXPLAINERS, Explanation, explain
+from chainrule.forecasting import predict_series
 from chainrule.opened import OpenRun, listed
 from chainrule.predicting import answered, check_file, predict_masks, read_given
 from chainrule.prepare import Prepared
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import polars
 
 Predict = Callable[[OpenRun, Any, "str | Path | None", "int | None"], "polars.DataFrame"]
-PREDICTORS: dict[str, Predict] = {"segment": predict_masks}  # of run, inputs, out, horizon; by task
+PREDICTORS: dict[str, Predict] = {"forecast": predict_series, "segment": predict_masks}  # of run, inputs, out, horizon; by task
 
 
 class TrainedRun:

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from chainrule.models.catalog import CATALOG, Entry
 from chainrule.tasks.table import TASKS
 
-SMALL = ("perceptron", "mlp", "tabm", "resnet9", "resnet20", "resnet32", "resnet18", "resnet50", "mobilenet_v2")
+SMALL = (
+    "perceptron", "mlp", "tabm", "resnet9", "resnet20", "resnet32", "resnet18", "resnet50", "mobilenet_v2",
+    "rnn", "gru", "lstm", "bag_of_embeddings", "cnn_lstm",
+)  # fmt: skip
 PARAMETERS = {  # of the published networks, ImageNet's 3 channels and 1000 classes or CIFAR's 3 and 10
     "resnet18": 11_689_512, "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160,
     "resnet152": 60_192_808, "resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018,
@@ -25,6 +28,8 @@ SIZES = {
     "vector": {"in_features": 5},
     "columns": {"num_numbers": 3, "num_bins": 4, "cardinalities": (5, 3)},
     "image": {"in_channels": 3, "image_size": (16, 16)},
+    "tokens": {"vocab_size": 12},
+    "frames": {"in_features": 6},
 }
 
 
@@ -46,6 +51,11 @@ def inputs(name: str, rows: int = 4) -> tuple[Tensor, ...]:
         return (torch.randn(rows, 5, generator=generator),)
     if takes == "image":
         return (torch.randn(rows, 3, 16, 16, generator=generator),)
+    if takes in ("tokens", "frames"):
+        lengths = torch.tensor([9, 4, 1, 6]).repeat(2)[:rows]
+        if takes == "tokens":
+            return torch.randint(1, 12, (rows, 9), generator=generator), lengths
+        return torch.randn(rows, 9, 6, generator=generator), lengths
     codes = torch.stack([torch.randint(k, (rows,), generator=generator) for k in (5, 3)], 1)
     return torch.randn(rows, 3, generator=generator), torch.rand(rows, 3, 4, generator=generator), codes
 

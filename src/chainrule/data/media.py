@@ -23,6 +23,8 @@ from chainrule.errors import InputError, nearest
 
 PAIRED_FOLDERS = {"mask", "masks", "annotation", "annotations", "segmentation", "segmentations", "gt", "groundtruth"}
 LABEL_COLUMNS = ("label", "class", "target", "category", "y", "diagnosis")
+TEXT_COLUMNS = ("text", "transcript", "transcription", "sentence", "words")
+TEXT_TASK = "transcribe"  # whose answer such a column holds
 SPLIT_COLUMNS = ("split", "subset", "partition", "set")
 PATIENT = re.compile(
     r"((?:patient|person|subject|subj|speaker|case|video|clip|scan|study|slide|volume)[-_ ]?[a-z]*\d+)(?!\d)",
@@ -392,7 +394,9 @@ def table_files(found: PathTable, options: DataConfig) -> dict[str, MediaFiles]:
     """
     table, paths = found.table, found.paths
     divided = split_column(table)
-    label = _label_column(table, {paths, divided, options.group, options.time, *options.drop}, options.target)
+    label = _label_column(
+        table, {paths, divided, options.group, options.time, *options.drop}, options.target, options.task
+    )
     return {word: _part_files(part, found, label, options) for word, part in table_parts(table).items()}
 
 
@@ -466,7 +470,7 @@ def _is_split(column: pl.Series) -> bool:
     return column.dtype == pl.String and set(column.str.to_lowercase().to_list()) <= set(SPLIT_WORDS)
 
 
-def _label_column(table: pl.DataFrame, taken: set[str], target: str) -> str:
+def _label_column(table: pl.DataFrame, taken: set[str], target: str, task: str = "") -> str:
     if target:
         if re.fullmatch(r"-?\d+", target) and -len(table.columns) <= int(target) < len(table.columns):
             return table.columns[int(target)]
@@ -474,7 +478,8 @@ def _label_column(table: pl.DataFrame, taken: set[str], target: str) -> str:
             raise InputError(f"there is no column {target!r}; {nearest(target, table.columns)}")
         return target
     left = [name for name in table.columns if name not in taken]
-    named = [name for name in left if name.lower() in LABEL_COLUMNS]
+    named = [name for name in left if name.lower() in (TEXT_COLUMNS if task == TEXT_TASK else LABEL_COLUMNS)]
+    named = named or [name for name in left if name.lower() in (*LABEL_COLUMNS, *TEXT_COLUMNS)]
     if len(left) <= 1 or len(named) == 1:
         return (named or left or [""])[0]
     if named and all(_same_answer(table, named[0], name) for name in named[1:]):

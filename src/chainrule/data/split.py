@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
 from chainrule.data.order import generator_of
-from chainrule.data.samples import Records
+from chainrule.data.samples import NEVER, Records
+from chainrule.data.transcripts import are_texts
 from chainrule.errors import InputError
 
 Ints = NDArray[np.int64]
@@ -22,7 +23,7 @@ Shares = tuple[float, ...]  # of train, valid and test; or one for each fold
 _PLACED_GROUPS = 20_000  # up to here every group is placed by itself; beyond, they are dealt out by class
 _PLACED_CELLS = 4_000_000  # groups x classes, the table that placing needs
 _TRIES = 20  # orders in which few groups are placed; the best is kept
-_NUMBER_TASKS = ("regress", "forecast")
+_NUMBER_TASKS = ("regress", "forecast", "transcribe")  # and texts, which hardly repeat
 _FEW_CLASSES = 50  # so many whole numbers may be classes; keeping their shares does a regression no harm
 _LOOKED_AT = 10_000  # rows that rule most numbers out
 _NAMED = 3  # classes named in a message
@@ -70,7 +71,7 @@ def split(records: Records, config: DataConfig, stratify: bool | None = None) ->
         InputError: too few rows; or the named group or time column leaves no such division.
     """
     shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
-    return _split_of(*_divide(_facts(records, config, stratify), shares, config))
+    return _cut(records, _widened(records, shares), config, stratify)
 
 
 def complete(
@@ -93,7 +94,7 @@ def complete(
     found = {"train": train, **given}
     if valid_share or test_share:
         shares = (1 - valid_share - test_share, valid_share, test_share)
-        cut = _split_of(*_divide(_facts(train, config, stratify), shares, config))
+        cut = _cut(train, _widened(train, shares), config, stratify)
         carved = {"train": cut.train} | ({"valid": cut.valid} if valid_share else {})
         carved |= {"test": cut.test} if test_share else {}
         found |= {name: train.select(rows) for name, rows in carved.items()}
@@ -126,8 +127,51 @@ def folds(records: Records, k: int, config: DataConfig, stratify: bool | None = 
         part_of_all = np.full(facts.count, -1, np.int64)
         part_of_all[rest] = part
         part_of_all[test] = 2
-        found.append(_split_of(part_of_all, f"fold {number + 1} of {k} {words}; valid {how}"))
+        kept, gap = _with_gaps(records, part_of_all)
+        found.append(_split_of(kept, f"fold {number + 1} of {k} {words}; valid {how}{gap}"))
     return found
+
+
+def _cut(records: Records, shares: Shares, config: DataConfig, stratify: bool | None) -> Split:
+    part, words = _divide(_facts(records, config, stratify), shares, config)
+    kept, gap = _with_gaps(records, part)
+    return _split_of(kept, words + gap)
+
+
+def _spans(records: Records) -> Ints | None:
+    """(N, 2) first and last moments of what is to be answered, where the records have such."""
+    times = records.times
+    return None if times is None or times.ndim == 1 else times
+
+
+def _widened(records: Records, shares: Shares) -> Shares:
+    """The shares, valid and test wide enough for one whole answer."""
+    spans = _spans(records)
+    if spans is None or not (spans[:, 1] < NEVER).any():
+        return shares
+    whole = spans[spans[:, 1] < NEVER]
+    least = int((whole[:, 1] - whole[:, 0]).max() + 1) / len(np.unique(spans[:, 0]))
+    wide = tuple(max(share, least) if share else 0.0 for share in shares[1:])
+    return (1 - sum(wide), *wide)
+
+
+def _with_gaps(records: Records, part: Ints) -> tuple[Ints, str]:
+    """The parts without records whose answer would reach into the next one, and without those that have no answer."""
+    spans = _spans(records)
+    if spans is None:
+        return part, ""
+    kept = np.where(spans[:, 1] == NEVER, -1, part)
+    for number in (0, 1):
+        later = spans[part > number, 0]
+        if len(later):
+            kept[(part == number) & (spans[:, 1] >= later.min())] = -1
+    for number, name in enumerate(("train", "valid", "test")):
+        if (part == number).any() and not (kept == number).any():
+            raise InputError(
+                f"no whole forecast fits into the {name} part of {int((part == number).sum())} times: give more of them, "
+                f"a smaller horizon or window, or other shares (data.valid_share, data.test_share)"
+            )
+    return kept, "; none reaches into the next part"
 
 
 def codes_of(values: NDArray[Any]) -> tuple[Ints, list[Any]]:
@@ -155,6 +199,8 @@ def codes_of(values: NDArray[Any]) -> tuple[Ints, list[Any]]:
 def are_classes(labels: NDArray[Any] | None, task: str = "") -> bool:
     """Whether labels look like classes: words, or a few whole numbers; the task, where it is named, decides."""
     if labels is None or task in _NUMBER_TASKS:
+        return False
+    if task != "classify" and are_texts(labels):
         return False
     if task == "classify" or labels.dtype.kind not in "iuf":
         return labels.dtype.kind not in "mM"
@@ -186,8 +232,9 @@ def _usable(parts: Mapping[str, Records], train: Records) -> tuple[dict[str, Rec
 def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Facts:
     classes = groups = times = None
     names: list[Any] = []
+    spans = _spans(records)
     if stratify is None:
-        stratify = are_classes(records.labels, config.task)
+        stratify = spans is None and are_classes(records.labels, config.task)
     if stratify and records.labels is not None:
         classes, names = codes_of(records.labels)
         classes[classes < 0] = len(names)
@@ -197,7 +244,7 @@ def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Fact
         alone = np.flatnonzero(groups < 0)
         groups[alone] = len(known) + np.arange(len(alone))  # a row without a group is a group of its own
     if records.times is not None:
-        times, moments = codes_of(records.times)
+        times, moments = codes_of(records.times if spans is None else spans[:, 0])
         if records.times.dtype.kind not in "biufmM":  # those are in order already
             rank = np.full(len(moments) + 1, -1, np.int64)
             rank[sorted(range(len(moments)), key=moments.__getitem__)] = np.arange(len(moments))

@@ -209,6 +209,44 @@ def scatter_chart(title: str, true: Array, predicted: Array, label: str) -> str:
     return _frame(title, x_axis, y_axis, _diagonal(x_axis, y_axis) + group)
 
 
+def forecast_chart(
+    title: str, history: Array, truth: Array, forecast: Array, low: Array, high: Array, moments: Sequence[str], label: str
+) -> str:
+    """The last values of a series, then its forecast with an interval, beside what came where that is known.
+
+    Args:
+        truth: as long as the forecast; NaN where nothing is known.
+        moments: of the history and the forecast, as a person writes them.
+    """
+    begin = len(history)
+    back, forth = np.arange(begin), np.arange(begin, begin + len(forecast))
+    known = np.concatenate([part[np.isfinite(part)] for part in (history, truth, forecast, low, high)])
+    x_axis, y_axis = Axis("", 0.0, float(max(1, begin + len(forecast) - 1))), _around(label, known)
+    band = _points(x_axis, y_axis, np.r_[forth, forth[::-1]], np.r_[low, high[::-1]])
+    parts = [f'<polygon points="{band}" fill="{_colour(1)}" fill-opacity="0.2"/>']
+    after = np.r_[history[-1:], truth]
+    for colour, x, y in ((0, back, history), (0, np.r_[back[-1:], forth], after), (1, forth, forecast)):
+        seen = np.isfinite(y)
+        points = _points(x_axis, y_axis, x[seen], y[seen])
+        parts.append(f'<polyline fill="none" stroke="{_colour(colour)}" stroke-width="2" points="{points}"/>')
+    edge = float(_x(x_axis, begin - 0.5))
+    parts.append(f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="currentColor" '
+                 'stroke-opacity="0.5" stroke-dasharray="4 4"/>')  # fmt: skip
+    places = np.unique(np.linspace(0, len(moments) - 1, 4).astype(int)).tolist()
+    ticks = [(float(place), moments[place]) for place in places]
+    return _frame(title, x_axis, y_axis, "".join(parts) + _legend(["known", "forecast"]), ticks)
+
+
+def stacked(drawn: Sequence[str]) -> str:
+    """Charts below each other, as one SVG file."""
+    inner = [
+        chart.replace("<svg ", f'<svg y="{HEIGHT * place}" width="{WIDTH}" height="{HEIGHT}" ', 1)
+        for place, chart in enumerate(drawn)
+    ]
+    size = f'width="{WIDTH}" height="{HEIGHT * len(drawn)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} style="background:#fff">{"".join(inner)}</svg>'
+
+
 def histogram(title: str, values: Array, label: str, bins: int = 30) -> str:
     """How often values occur."""
     finite = np.asarray(values, float)[np.isfinite(values)]
@@ -287,13 +325,16 @@ def _diagonal(x_axis: Axis, y_axis: Axis) -> str:
     return f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4"/>'
 
 
-def _frame(title: str, x_axis: Axis, y_axis: Axis, body: str) -> str:
-    """Grid, ticks, axis labels and title around a chart's body."""
+def _frame(
+    title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tuple[float, str]] = ()
+) -> str:
+    """Grid, ticks, axis labels and title around a chart's body; ``named`` are ticks of the x axis with words."""
     parts, foot = [], HEIGHT - BOTTOM
-    for tick in x_axis.ticks():
+    for tick, word in named or [(tick, number(round(tick, 12))) for tick in x_axis.ticks()]:
         x = _x(x_axis, tick)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{foot}" class="grid"/>')
-        parts.append(_text(x, foot + 16, number(round(tick, 12)), "middle"))
+        side = "middle" if not named else "start" if tick == named[0][0] else "end" if tick == named[-1][0] else "middle"
+        parts.append(_text(x, foot + 16, word, side))
     for tick in y_axis.ticks():
         y = _y(y_axis, tick)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')

@@ -12,15 +12,27 @@ from typing import Any, cast
 from torch import nn
 
 from chainrule.models.alexnet import AlexNet, AlexNetConfig
+from chainrule.models.bag_of_embeddings import BagOfEmbeddings, BagOfEmbeddingsConfig
+from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
+from chainrule.models.dlinear import DLinear, DLinearConfig
 from chainrule.models.mlp import MLP, MLPConfig
 from chainrule.models.mobilenet_v1 import MobileNetV1, MobileNetV1Config
 from chainrule.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
 from chainrule.models.mobilenet_v3 import MobileNetV3, MobileNetV3Config
 from chainrule.models.perceptron import Perceptron, PerceptronConfig
+from chainrule.models.recurrent import RecurrentClassifier, RecurrentConfig
+from chainrule.models.recurrent import reference_name as recurrent_name
+from chainrule.models.recurrent_ctc import RecurrentCTC, RecurrentCTCConfig, speech_training
+from chainrule.models.recurrent_ctc import reference_name as recurrent_ctc_name
+from chainrule.models.recurrent_forecast import RecurrentForecast, RecurrentForecastConfig
+from chainrule.models.recurrent_lm import RecurrentLM, RecurrentLMConfig
+from chainrule.models.recurrent_lm import reference_name as recurrent_lm_name
 from chainrule.models.resnet import ResNet, ResNetConfig, r3d_name
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
+from chainrule.models.seq2seq import Seq2Seq, Seq2SeqConfig, translation_training
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
+from chainrule.models.tcn import TCN, TCNConfig
 from chainrule.models.unet import UNet, UNetConfig
 from chainrule.models.unet import reference_name as unet_name
 from chainrule.models.unetpp import UNetPlusPlus, UNetPlusPlusConfig
@@ -45,7 +57,7 @@ class Entry:
 
     config: type  # a frozen dataclass; data-dependent sizes are its only required fields
     build: Callable[[Any], nn.Module]
-    takes: tuple[str, ...]  # forms of input it can be built for: vector, columns, signal, image, clip (data/kind.py)
+    takes: tuple[str, ...]  # forms of input it can be built for: vector, columns, image, tokens, ... (data/kind.py)
     kinds: tuple[str, ...]  # data kinds it serves
     tasks: tuple[str, ...]
     paper: str
@@ -105,6 +117,37 @@ def segmentation_training(rows: int, columns: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def forecast_training(rows: int, columns: int) -> dict[str, Any]:
+    """AdamW with a cosine; about 2,000 steps, at least 4 epochs, the best by validation, which few windows make cheap."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
+        "schedule.name": "cosine", "train.batch_size": 32, "train.max_grad_norm": 1.0,
+        "train.epochs": max(4, min(1000, 2000 * 32 // max(1, rows))), "train.eval_every": 50 if rows < 1600 else 0,
+    }  # fmt: skip
+
+
+def language_training(rows: int, columns: int) -> dict[str, Any]:
+    """AdamW with a cosine and clipped gradients; the text decides batch size and epochs (data/corpus)."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 0.01,
+        "optimizer.beta2": 0.99, "schedule.name": "cosine", "schedule.warmup": 0.05, "train.max_grad_norm": 1.0,
+    }  # fmt: skip
+
+
+def recurrent_training(rows: int, columns: int) -> dict[str, Any]:
+    """AdamW with a cosine, gradients cut to a norm of 1; about 100,000 rows seen, 8 to 60 epochs."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
+        "schedule.name": "cosine", "schedule.warmup": 0.05, "train.max_grad_norm": 1.0,
+        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(8, min(60, 100_000 // max(1, rows))),
+    }  # fmt: skip
+
+
+def bag_training(rows: int, columns: int) -> dict[str, Any]:
+    """The same at a higher rate: a bag of embeddings has no depth that would ask for care."""
+    return {**recurrent_training(rows, columns), "optimizer.learning_rate": 3e-3}
+
+
 def build_encoder(config: Any) -> Encoder:
     """The encoder that a network for pixels names: a classifier of the catalog without its head."""
     entry = CATALOG[config.encoder]
@@ -138,6 +181,7 @@ ALL_KINDS = ("gates", "table", "image")
 MEDIA = ("image", "audio", "video")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
 BOTH = ("classify", "regress")
+ROWS = (*BOTH, "multilabel")  # one answer or several for a row
 IMAGENET = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's classifiers
 KINETICS = Pixels(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))  # its r3d_18
 HALVES = Pixels(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # timm's mobilenetv1_100 and mobilenetv1_125
@@ -237,6 +281,70 @@ CATALOG: dict[str, Entry] = {
         )
         for size in ("small", "large")
     },
+    "dlinear": Entry(
+        config=DLinearConfig, build=DLinear, takes=("window",), kinds=("series",), tasks=("forecast",),
+        training=forecast_training,
+        published={"window": 336, "horizon": 96, "columns": 7, "known_features": 0, "num_classes": 1},  # ETTh1
+        paper="Zeng, Chen, Zhang, Xu 2022, arXiv:2205.13504",
+        reference="cure-lab/LTSF-Linear written plainly; tests/parity/test_forecast_models.py",
+    ),
+    "tcn": Entry(
+        config=TCNConfig, build=TCN, takes=("window",), kinds=("series",), tasks=("forecast",),
+        training=forecast_training,
+        published={"window": 600, "horizon": 1, "in_features": 2, "known_features": 0, "num_classes": 1, "hidden": 30,
+                   "kernel": 6, "levels": 7},  # the adding problem of 600 steps
+        paper="Bai, Kolter, Koltun 2018, arXiv:1803.01271",
+        reference="locuslab/TCN written plainly; tests/parity/test_forecast_models.py",
+    ),
+    **{
+        f"{cell}_forecast": Entry(
+            config=RecurrentForecastConfig, build=RecurrentForecast, takes=("window",), kinds=("series",),
+            tasks=("forecast",), training=forecast_training, settings={"cell": cell}, family=cell,
+            published={"horizon": 96, "in_features": 1, "known_features": 0, "num_classes": 1},
+            paper=paper, reference="torch.nn recurrent layers, Linear; tests/parity/test_forecast_models.py",
+        )
+        for cell, paper in (
+            ("rnn", "Elman 1990, doi:10.1207/s15516709cog1402_1"),
+            ("gru", "Cho et al. 2014, arXiv:1406.1078"),
+            ("lstm", "Hochreiter, Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735"),
+        )
+    },
+    **{
+        f"{cell}_lm": Entry(
+            config=RecurrentLMConfig, build=RecurrentLM, takes=("stream",), kinds=("corpus",), tasks=("language",),
+            training=language_training, settings={"cell": cell}, family=cell, rename=recurrent_lm_name,
+            published={"vocab_size": 10_000, "hidden": hidden, "layers": layers},  # words of the Penn Treebank
+            paper=paper, reference="torch.nn.Embedding, recurrent layers, Linear; tests/parity/test_recurrent_lm.py",
+        )
+        for cell, hidden, layers, paper in (
+            ("rnn", 200, 1, "Mikolov et al. 2010, Recurrent neural network based language model, Interspeech"),
+            ("gru", 650, 2, "Cho et al. 2014, arXiv:1406.1078"),
+            ("lstm", 650, 2, "Zaremba, Sutskever, Vinyals 2014, arXiv:1409.2329"),
+        )
+    },
+    **{
+        f"{cell}_ctc": Entry(
+            config=RecurrentCTCConfig, build=RecurrentCTC, takes=("frames",), kinds=("audio",), tasks=("transcribe",),
+            training=speech_training, settings={"cell": cell}, family=cell, rename=recurrent_ctc_name,
+            published={"in_features": 123, "num_classes": 62, "hidden": 250, "layers": 3, "steps": 100},  # TIMIT
+            paper="Graves, Mohamed, Hinton 2013, arXiv:1303.5778",
+            reference="torch.nn.Conv1d, recurrent layers, Linear; tests/parity/test_recurrent_ctc.py",
+        )
+        for cell in ("rnn", "gru", "lstm")
+    },
+    **{
+        f"{cell}_attention": Entry(
+            config=Seq2SeqConfig, build=Seq2Seq, takes=("pair",), kinds=("parallel",), tasks=("translate",),
+            training=translation_training, settings={"cell": cell}, family=cell,
+            published={"source_vocab_size": 8000, "vocab_size": 8000, "steps": 15},  # Multi30k
+            paper=paper, reference=f"torch.nn.{name} in loops; tests/parity/test_seq2seq.py",
+        )
+        for cell, name, paper in (
+            ("lstm", "LSTMCell", "Luong, Pham, Manning 2015, arXiv:1508.04025"),
+            ("gru", "GRUCell", "Bahdanau, Cho, Bengio 2014, arXiv:1409.0473"),
+            ("rnn", "RNNCell", "Luong, Pham, Manning 2015, arXiv:1508.04025"),
+        )
+    },
     "unet": Entry(
         config=UNetConfig, build=build_unet, takes=("image", "clip"), kinds=("mask",), tasks=("segment",),
         training=segmentation_training, scales=plain_sizes(16, 24, 32, 48, 64), rename=with_encoders(unet_name),
@@ -254,6 +362,31 @@ CATALOG: dict[str, Entry] = {
         paper="Zhou, Siddiquee, Tajbakhsh, Liang 2018, arXiv:1807.10165",
         reference="figure 1 of the paper written plainly, segmentation_models_pytorch.UnetPlusPlus; "
         "tests/parity/test_unetpp.py",
+    ),
+    **{
+        name: Entry(
+            config=RecurrentConfig, build=RecurrentClassifier, takes=("tokens", "frames"), kinds=("text", "audio"),
+            tasks=ROWS, training=recurrent_training, settings={"cell": name}, rename=recurrent_name, paper=paper,
+            published={"vocab_size": 10_000, "num_classes": 2, "steps": 50},
+            reference=f"torch.nn.{name.upper()}; tests/parity/test_recurrent_classifier.py",
+        )
+        for name, paper in (
+            ("rnn", "Elman 1990, doi:10.1207/s15516709cog1402_1"),
+            ("gru", "Cho et al. 2014, arXiv:1406.1078"),
+            ("lstm", "Hochreiter, Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735"),
+        )
+    },
+    "bag_of_embeddings": Entry(
+        config=BagOfEmbeddingsConfig, build=BagOfEmbeddings, takes=("tokens",), kinds=("text",), tasks=ROWS,
+        training=bag_training, published={"vocab_size": 10_000, "num_classes": 2, "steps": 50},
+        paper="Joulin, Grave, Bojanowski, Mikolov 2016, arXiv:1607.01759",
+        reference="torch.nn.EmbeddingBag; tests/parity/test_recurrent_classifier.py",
+    ),
+    "cnn_lstm": Entry(
+        config=CNNLSTMConfig, build=CNNLSTM, takes=("frames", "clip"), kinds=("audio", "video"), tasks=BOTH,
+        training=recurrent_training, published={"in_features": 40, "num_classes": 10, "steps": 100},
+        paper="Sainath et al. 2015, doi:10.1109/ICASSP.2015.7178838; Donahue et al. 2015, arXiv:1411.4389",
+        reference="torch.nn.Conv2d, LSTM in a row; tests/parity/test_recurrent_classifier.py",
     ),
 }  # fmt: skip
 

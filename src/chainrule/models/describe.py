@@ -149,11 +149,34 @@ def example(entry: Entry, config: Any, network: Any) -> tuple[Tensor, ...]:
         shapes = (1, numbers), (1, numbers, config.num_bins)
         codes = torch.empty(1, columns, dtype=torch.int64, device="meta")
         return *(torch.empty(shape, device="meta") for shape in shapes), codes
+    if "tokens" in entry.takes and config.vocab_size:
+        return (torch.zeros(1, entry.published["steps"], dtype=torch.int64, device="meta"),)
+    if "frames" in entry.takes and config.in_features:
+        return (torch.empty(1, entry.published["steps"], config.in_features, device="meta"),)
+    if "pair" in entry.takes:
+        tokens = torch.zeros(1, entry.published["steps"], dtype=torch.int64, device="meta")
+        return tokens, tokens[:, 0], tokens
     size = getattr(config, "image_size", None)
     size = size or USUAL_SIZE.get(getattr(config, "dims", 2), entry.published["image_size"])
     if "segment" in entry.tasks:
         size = tuple(network.input_size(max(1, side - 2 * network.border)) for side in size)
     return (torch.empty(1, config.in_channels, *size, device="meta"),)
+
+
+def _example_in_time(entry: Entry, config: Any) -> tuple[Tensor, ...]:
+    """One sequence of as many steps as the entry speaks of; nothing for a network of other things."""
+    steps, form = entry.published.get("steps", 100), entry.takes[0]
+    ids = torch.zeros(1, steps, dtype=torch.int64, device="meta")
+    if form == "pair":
+        return ids, torch.full((1,), steps, device="meta"), ids
+    if form == "window":
+        seen = (1, getattr(config, "window", entry.published.get("window", steps)), getattr(config, "in_features", 1))
+        return torch.empty(seen, device="meta"), torch.empty(1, config.horizon, config.known_features, device="meta")
+    if form == "stream" or (form == "tokens" and config.vocab_size):
+        return (ids,)
+    if "frames" in entry.takes and config.in_features:
+        return (torch.empty(1, steps, config.in_features, device="meta"),)
+    return ()
 
 
 def sentence(entry: Entry) -> str:
@@ -177,9 +200,9 @@ def parts_of(network: nn.Module, run: Container[str], path: str = "") -> list[tu
     return parts
 
 
-def _keep_shape(seen: dict[str, tuple[int, ...]], path: str) -> Callable[[nn.Module, Any, Tensor], None]:
-    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        seen[path] = tuple(output.shape[1:])
+def _keep_shape(seen: dict[str, tuple[int, ...]], path: str) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        seen[path] = tuple((output[0] if isinstance(output, tuple) else output).shape[1:])
 
     return hook
 

@@ -5,12 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, Target
+from chainrule.data.schema import (
+    ClassTarget,
+    LabelsTarget,
+    MaskTarget,
+    NumberTarget,
+    SentenceTarget,
+    SeriesTarget,
+    Target,
+    TokensTarget,
+    TranscriptTarget,
+)
 from chainrule.errors import InputError, nearest
 from chainrule.tasks.classify import Classify, ClassifyConfig
+from chainrule.tasks.forecast import Forecast, ForecastConfig
+from chainrule.tasks.language import Language, LanguageConfig
+from chainrule.tasks.multilabel import Multilabel, MultilabelConfig
 from chainrule.tasks.regress import Regress, RegressConfig
 from chainrule.tasks.segment import Segment, SegmentConfig
 from chainrule.tasks.task import Task
+from chainrule.tasks.transcribe import Transcribe, TranscribeConfig
+from chainrule.tasks.translate import Translate, TranslateConfig
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,12 @@ class TaskEntry:
 TASKS: dict[str, TaskEntry] = {
     "classify": TaskEntry(ClassTarget, Classify, ClassifyConfig),
     "regress": TaskEntry(NumberTarget, Regress, RegressConfig),
+    "multilabel": TaskEntry(LabelsTarget, Multilabel, MultilabelConfig),
     "segment": TaskEntry(MaskTarget, Segment, SegmentConfig),
+    "transcribe": TaskEntry(TranscriptTarget, Transcribe, TranscribeConfig),
+    "translate": TaskEntry(SentenceTarget, Translate, TranslateConfig),
+    "forecast": TaskEntry(SeriesTarget, Forecast, ForecastConfig),
+    "language": TaskEntry(TokensTarget, Language, LanguageConfig),
 }
 
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from chainrule.errors import InputError, nearest
+from chainrule.functional.losses import LOSSES
 from chainrule.functional.optimizers import OPTIMIZERS
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.nn.fronted import Fronted
-from chainrule.trace import dense, layers
+from chainrule.trace import dense, layers, recurrent
 from chainrule.trace.notation import number
 from chainrule.trace.tree import Iteration
 
@@ -78,7 +79,13 @@ def open_iteration(
     rule = f"{OPTIMIZERS[optimizer].formula}, lr = {number(learning_rate)}"
     checks = layers.check(opened, learning_rate) if optimizer == "sgd" else ()
     title = f"One iteration of {type(network).__name__}, layer by layer"
-    return Iteration(title, facts, tuple(layers.sections(opened, rule)), checks, opened.loss_before, opened.loss_after)
+    sections = list(layers.sections(opened, rule))
+    if recurrent.has_recurrent(network):
+        rows = len(targets)
+        steps = recurrent.open_recurrent(network, batch, lambda out: LOSSES[chosen].total(out, targets) / rows)
+        sections += recurrent.sections(steps)
+        checks = (*checks, recurrent.check(steps))
+    return Iteration(title, facts, tuple(sections), checks, opened.loss_before, opened.loss_after)
 
 
 def _validate(batch: tuple[Tensor, ...], targets: Tensor, loss: str, optimizer: str, learning_rate: float) -> None:
@@ -109,5 +116,7 @@ def _choose_loss(network: nn.Module, batch: tuple[Tensor, ...], targets: Tensor,
 
 def _outputs(network: nn.Module, batch: tuple[Tensor, ...]) -> int:
     """Outputs per row, asked of a copy so that nothing in the network moves."""
-    logits: Tensor = copy.deepcopy(network).eval()(*batch)
+    logits = copy.deepcopy(network).eval()(*batch)
+    if not isinstance(logits, Tensor):
+        raise InputError("trace opens networks with one answer for each row; this one answers for every frame of it")
     return logits.shape[-1]

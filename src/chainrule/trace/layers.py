@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from chainrule.errors import InputError
 from chainrule.functional.losses import LOSSES
 from chainrule.functional.optimizers import OPTIMIZERS
+from chainrule.nn.recurrent import Recurrent
 from chainrule.trace.notation import number
 from chainrule.trace.tree import Check, Line, Section
 
@@ -49,7 +50,8 @@ def compute(
     """Run one iteration in training mode on a copy; the network itself stays as it is."""
     twin = copy.deepcopy(network).train()
     calls: list[Call] = []
-    watched = [(name, module) for name, module in twin.named_modules() if _is_layer(module)]
+    inner = {module.fused for module in twin.modules() if isinstance(module, Recurrent)}  # their stack is the layer
+    watched = [(name, module) for name, module in twin.named_modules() if _is_layer(module) and module not in inner]
     handles = [handle for name, module in watched for handle in _watch(name, module, calls)]
     before = {name: p.detach().clone() for name, p in twin.named_parameters()}
     mean = _mean_loss(twin, inputs, targets, loss)
@@ -79,6 +81,8 @@ def _mean_loss(network: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor, 
 
 
 def _is_layer(module: nn.Module) -> bool:
+    if isinstance(module, Recurrent):
+        return True
     return not any(True for _ in module.children()) or any(True for _ in module.parameters(recurse=False))
 
 
@@ -115,7 +119,7 @@ def sections(layered: Layered, rule: str) -> Iterator[Section]:
         lines += [describe("output", call.output)] if call.output is not None else []
         lines += [describe("dL/doutput", call.gradient)] if call.gradient is not None else []
         path = call.name.split(" ")[0]
-        for own, _ in call.module.named_parameters(recurse=False):
+        for own, _ in call.module.named_parameters(recurse=isinstance(call.module, Recurrent)):
             name = own if path == "network" and own in layered.before else f"{path}.{own}"
             if name not in updated and name in layered.before:
                 lines += _update(layered, name, own)

@@ -1,8 +1,9 @@
-"""Sound: class folders, tables of paths and files named after their class, one label per recording."""
+"""Sound: class folders, tables of paths and files named after their class; a label or a text for each recording."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,27 @@ from torch import Tensor, nn
 from chainrule.data.audio.augment import AudioAugmentConfig
 from chainrule.data.audio.augment import augment as augment_sounds
 from chainrule.data.audio.decode import FULL_SCALE, described, to_int16
-from chainrule.data.audio.front import SignalFront, SpectrogramFront, log_mel
+from chainrule.data.audio.front import FramesFront, SignalFront, SpectrogramFront, log_mel
 from chainrule.data.audio.learn import FLOOR_DB, RANGE_DB, find_spectrogram, fitted, laid_out, learned
 from chainrule.data.audio.records import AudioRecords, AudioStore, columns_of, decoded_records
 from chainrule.data.audio.schema import NAME as NAME
 from chainrule.data.audio.schema import AudioSchema
+from chainrule.data.audio.utterances import learned_utterances, text_mismatches, utterances
 from chainrule.data.config import DataConfig
 from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.labels import FEW, encode_targets, target_of_labels
-from chainrule.data.media import (
-    SOUND_FILES,
-)
+from chainrule.data.media import SOUND_FILES, TEXT_TASK
 from chainrule.data.memory import Memory
 from chainrule.data.samples import Batch, Samples
-from chainrule.data.schema import from_json
+from chainrule.data.schema import TranscriptTarget, from_json
 from chainrule.data.sources import Source
 from chainrule.data.store import collect, stack, stacked_samples
+from chainrule.data.transcripts import are_texts, learn_transcripts
 from chainrule.errors import InputError
 
-GIVES = ("image", "signal")
+GIVES = ("image", "signal", "frames")
+FOLDERS = "class"  # the name of labels that no column has
 AUGMENT = AudioAugmentConfig
 COLOURS = np.array([(8, 10, 30), (35, 45, 110), (20, 115, 130), (110, 180, 90), (250, 235, 130)])  # ever lighter
 SHOWN_S, SHOWN_BANDS = 30.0, 64  # of a recording in the report
@@ -134,16 +136,24 @@ def _sound_findings(records: AudioRecords) -> list[Finding]:
 
 
 def learn_schema(train: AudioRecords, options: DataConfig) -> AudioSchema:
-    """Classes or number, sample rate, window and spectrogram, and how loud it is, from the train split.
+    """Classes, number or texts, sample rate, window and spectrogram, and how loud it is, from the train split.
 
     Raises:
         InputError: no labels, one class only, labels the task cannot be done on, or an absurd setting.
     """
     store = train.store
+    if options.task == TEXT_TASK or (not options.task and _holds_texts(train)):
+        text, reason = learn_transcripts(train.labels, store.label_name, train.ids[0])
+        return learned_utterances(train, text, options, reason)
     target, reason = target_of_labels(
         train.labels, store.label_name, options.task, train.ids[0], "recordings", ACCEPTED, store.label_pattern
     )
     return learned(train, target, options, reason)
+
+
+def _holds_texts(train: AudioRecords) -> bool:
+    """Whether a table's labels are sentences; names of folders and parts of names are classes."""
+    return train.labels is not None and train.store.label_name != FOLDERS and are_texts(train.labels)
 
 
 def load_schema(data: Mapping[str, Any]) -> AudioSchema:
@@ -158,9 +168,13 @@ def load_schema(data: Mapping[str, Any]) -> AudioSchema:
 def encode(records: AudioRecords, schema: AudioSchema) -> Samples:
     """16-bit recordings (N, 1, pieces, clip_samples) laid out row by row, silence after them, and their lengths (N,).
 
+    With texts each recording keeps its own length.
+
     Raises:
         InputError: a label the schema does not know, or no room for recordings that do not fit into memory.
     """
+    if isinstance(schema.target, TranscriptTarget):
+        return utterances(records, schema)
     targets = encode_targets(records.labels, schema.target)
     lengths = np.zeros(len(records), dtype=np.int64)
 
@@ -176,13 +190,15 @@ def encode(records: AudioRecords, schema: AudioSchema) -> Samples:
 
 
 def mismatches(records: AudioRecords, schema: AudioSchema) -> list[Finding]:
-    """Recordings whose rate is lower than the network's: their upper bands are empty."""
+    """Recordings whose rate is lower than the network's: their upper bands are empty; and texts that do not fit."""
+    found = text_mismatches(records, schema) if isinstance(schema.target, TranscriptTarget) else []
     low = np.flatnonzero(records.rates_hz < schema.sample_rate_hz)
     if not len(low):
-        return []
+        return found
     lowest = int(records.rates_hz.min())
     text = f"{len(low)} recordings have a lower rate than {schema.sample_rate_hz:,} Hz, down to {lowest:,} Hz: nothing "
-    return [Finding("warning", f"{text}is heard above half of it", tuple(records.ids[place] for place in low[:FEW]))]
+    where = tuple(records.ids[place] for place in low[:FEW])
+    return [*found, Finding("warning", f"{text}is heard above half of it", where)]
 
 
 def aligned(records: AudioRecords, schema: AudioSchema) -> AudioRecords:
@@ -196,20 +212,36 @@ def columns(records: AudioRecords, schema: AudioSchema) -> dict[str, NDArray[Any
 
 
 def classical(batch: Batch, schema: AudioSchema) -> dict[str, NDArray[Any]]:
-    """Mean and spread over time of every band, in the network's units."""
+    """Mean and spread over time of every band, in the network's units; with texts, over a recording's own frames."""
+    if batch.inputs[0].ndim == 2:
+        return {"vector": _mean_frames(batch, schema).cpu().numpy()}
     bands = _spectrograms(batch, schema).transpose(1, 2).flatten(2)  # (B, mels, P frames)
     return {"vector": torch.cat((bands.mean(2), bands.std(2)), dim=1).cpu().numpy()}
 
 
+def _mean_frames(batch: Batch, schema: AudioSchema) -> Tensor:
+    """(B, 2 mels): mean and spread of each band over each row's frames."""
+    frames, numbers = FramesFront(schema).to(batch.inputs[0].device)(*batch.inputs)
+    there = (torch.arange(frames.shape[1], device=frames.device) < numbers[:, None])[..., None]
+    mean = frames.sum(1) / numbers[:, None]
+    spread = ((frames - mean[:, None]) * there).square().sum(1) / numbers[:, None]
+    return torch.cat((mean, spread.sqrt()), dim=1)
+
+
 def _spectrograms(batch: Batch, schema: AudioSchema) -> Tensor:
-    """(B, P, mels, frames) of a batch, augmented or not."""
+    """(B, P, mels, frames) of a batch, augmented or not; of whole recordings one window each, as long as the batch."""
+    if batch.inputs[0].ndim == 2:
+        signal, *others = batch.inputs
+        batch = Batch((signal[:, None, None], *others), None, batch.ids)
     images: Tensor = SpectrogramFront(schema).to(batch.inputs[0].device)(*batch.inputs)[0]
     return images.squeeze(2) if schema.pieces > 1 else images
 
 
 def sizes(schema: AudioSchema, takes: str) -> dict[str, Any]:
-    """``in_channels`` and ``image_size``: bands and frames of a spectrogram, or samples of a signal."""
+    """``in_channels`` and ``image_size``: bands and frames of a spectrogram, samples of a signal; a frame's bands."""
     _check_takes(takes)
+    if takes == "frames":
+        return {"in_features": schema.mels}
     return {
         "in_channels": 1,
         "image_size": (schema.mels, schema.frames) if takes == "image" else (schema.clip_samples,),
@@ -222,16 +254,17 @@ def input_names(schema: AudioSchema, takes: str) -> list[str]:
 
 
 def front(schema: AudioSchema, takes: str) -> nn.Module:
-    """The module from 16-bit samples to log-mel spectrograms ("image") or standardised signals ("signal")."""
+    """The module from 16-bit samples to log-mel spectrograms ("image", "frames") or standardised signals ("signal")."""
     _check_takes(takes)
-    return SpectrogramFront(schema) if takes == "image" else SignalFront(schema)
+    fronts = {"image": SpectrogramFront, "signal": SignalFront, "frames": FramesFront}
+    return fronts[takes](schema)
 
 
 def _check_takes(takes: str) -> None:
     if takes not in GIVES:
         raise InputError(
-            f"a network that takes {takes!r} cannot be given sound; choose one that takes image (spectrograms) or "
-            f"signal"
+            f"a network that takes {takes!r} cannot be given sound; choose one that takes image or frames "
+            f"(spectrograms) or signal"
         )
 
 
@@ -259,6 +292,9 @@ def show(records: AudioRecords, row: int) -> Shown:
 def picture(batch: Batch, row: int, schema: AudioSchema) -> NDArray[np.uint8]:
     """The spectrograms of a row's windows side by side, low frequencies at the bottom, as the network sees them."""
     one = Batch(tuple(x[row : row + 1] for x in batch.inputs), None, batch.ids[row : row + 1])
+    if one.inputs[0].ndim == 2:  # a whole recording without what fills the batch
+        signal, length, *others = one.inputs
+        one = replace(one, inputs=(signal[:, : int(length)], length, *others))
     windows = _spectrograms(one, schema)[0] * schema.std_db + schema.mean_db
     return coloured(torch.cat(list(windows), dim=-1), schema.floor_db)
 
@@ -272,5 +308,7 @@ def coloured(decibels: Tensor, floor_db: float) -> NDArray[np.uint8]:
 
 
 def usual_settings(schema: AudioSchema, takes: str, rows: int) -> dict[str, Any]:
-    """None: the network's own are right."""
-    return {}
+    """None: the network's own are right; but texts forbid to cut and blend recordings, and join frames to fewer."""
+    if not isinstance(schema.target, TranscriptTarget):
+        return {}
+    return {"augment.mixup": 0.0, "augment.shift": 0.0, "model.subsample": schema.subsample}

@@ -18,6 +18,7 @@ from torch import Tensor
 from chainrule.data.audio.front import cut
 from chainrule.data.mixing import check_alphas, check_amounts, mix
 from chainrule.data.samples import Batch
+from chainrule.errors import InputError
 
 FINE = 1 << 16  # parts of a sample
 MASKS = 2  # of each axis, as in the paper's LibriSpeech policies
@@ -42,12 +43,18 @@ class AudioAugmentConfig:
 
 
 def augment(batch: Batch, generator: torch.Generator, config: AudioAugmentConfig) -> Batch:
-    """One window of each recording (B, 1, 1, S) on the batch's device, its length, and spans to mask.
+    """One window of each recording (B, 1, 1, S) on the batch's device, its length, spans to mask, and its extent.
 
     Spans are (B, 2, MASKS, 2): of frames and of bands, begin and end as shares of the axis. A network of plain signals
-    does not see them.
+    does not see them. The extent (B, 2) is where the recording begins and ends in the window; of a blend, where the
+    first begins and the last ends. Whole recordings with texts stay whole.
+
+    Raises:
+        InputError: settings that move or blend recordings with texts.
     """
     signal, length = batch.inputs
+    if signal.ndim == 2:
+        return _augment_whole(batch, generator, config)
     S = signal.shape[-1]
     draws = torch.rand((len(batch), 4 + 4 * MASKS), generator=generator, device=generator.device).to(signal.device)
     window = _window(signal, length, draws[:, 0], draws[:, 1], config)
@@ -55,21 +62,66 @@ def augment(batch: Batch, generator: torch.Generator, config: AudioAugmentConfig
         noise = torch.randn(window.shape, generator=generator, device=generator.device).to(window.device)
         window = window + noise * (config.noise * draws[:, 2:3] * window.square().mean(1, keepdim=True).sqrt())
     window = window * 10 ** (config.gain_db * (2 * draws[:, 3:4] - 1) / 20)
-    inputs = (window[:, None, None], torch.full_like(length, S), _spans(draws[:, 4:], config))
+    extent = _extent(length, S, draws[:, 0], draws[:, 1], config)
+    inputs = (window[:, None, None], torch.full_like(length, S), _spans(draws[:, 4:], config), extent)
     return mix(replace(batch, inputs=inputs), generator, mixup=config.mixup)
 
 
 def _window(signal: Tensor, length: Tensor, place: Tensor, pace: Tensor, config: AudioAugmentConfig) -> Tensor:
     """(B, S): somewhere in a longer recording, or with a shorter one somewhere in it, played faster or slower."""
     S, flat = signal.shape[-1], signal.flatten(1)
+    start, speed = _placed(length, S, place, pace, config)
+    if not config.speed:
+        return cut(flat, start.floor().long()[:, None], S)[:, 0].float()
+    return _played(flat, start, speed, S)
+
+
+def _placed(length: Tensor, S: int, place: Tensor, pace: Tensor, config: AudioAugmentConfig) -> tuple[Tensor, Tensor]:
+    """(B,) where a window of S samples begins in its recording, and the samples of that for one of the window's."""
     speed = 1 + config.speed * (2 * pace - 1)
     free = length - speed * S
     first = free.clamp(max=0) - config.shift * S
-    start = first + place * (free.clamp(min=0) + config.shift * S - first)
-    if not config.speed:
-        return cut(flat, start.floor().long()[:, None], S)[:, 0].float()
+    return first + place * (free.clamp(min=0) + config.shift * S - first), speed
+
+
+def _extent(length: Tensor, S: int, place: Tensor, pace: Tensor, config: AudioAugmentConfig) -> Tensor:
+    """(B, 2): the samples of the window between which the recording lies, with its partner's where they are blended."""
+    start, speed = _placed(length, S, place, pace, config)
+    first = (-start / speed).ceil().long()
+    begin, end = first.clamp(0, S), (first + (length / speed).floor().long()).clamp(0, S)
+    if config.mixup:
+        begin, end = begin.minimum(begin.roll(1)), end.maximum(end.roll(1))
+    return torch.stack((begin, end.maximum(begin)), dim=1)
+
+
+def _augment_whole(batch: Batch, generator: torch.Generator, config: AudioAugmentConfig) -> Batch:
+    """Recordings (B, T) played faster or slower, louder or quieter, with noise; their lengths, and spans to mask."""
+    if config.mixup or config.shift:
+        raise InputError(
+            "augment.mixup and augment.shift blend and cut recordings, and their texts would not follow; leave them "
+            "out where texts are learned"
+        )
+    signal, length = batch.inputs
+    draws = torch.rand((len(batch), 3 + 4 * MASKS), generator=generator, device=generator.device).to(signal.device)
+    speed = 1 + config.speed * (2 * draws[:, 0] - 1)
+    played, levels = length, signal.float()
+    if config.speed:
+        played = (length / speed).floor().long().clamp(min=1)
+        levels = _played(signal, torch.zeros_like(speed), speed, int(played.max()))
+    there = torch.arange(levels.shape[1], device=levels.device) < played[:, None]
+    levels = levels * there
+    if config.noise:
+        power = levels.square().sum(1, keepdim=True) / played[:, None]
+        noise = torch.randn(levels.shape, generator=generator, device=generator.device).to(levels.device)
+        levels = levels + there * noise * (config.noise * draws[:, 1:2] * power.sqrt())
+    levels = levels * 10 ** (config.gain_db * (2 * draws[:, 2:3] - 1) / 20)
+    return replace(batch, inputs=(levels, played, _spans(draws[:, 3:], config)))
+
+
+def _played(flat: Tensor, start: Tensor, speed: Tensor, size: int) -> Tensor:
+    """(B, size) samples of recordings (B, L) from ``start`` (B,) on, between their own where the speed is not 1."""
     step = (speed * FINE).round().long()  # whole fractions of a sample: float32 would be too coarse at its end
-    places = (start * FINE).long()[:, None] + step[:, None] * torch.arange(S, device=signal.device)
+    places = (start * FINE).long()[:, None] + step[:, None] * torch.arange(size, device=flat.device)
     index, between = places // FINE, (places % FINE).float() / FINE
     a, b, c, d = (_level(flat, index + offset) for offset in (-1, 0, 1, 2))
     bend = 3 * (b - c) + d - a

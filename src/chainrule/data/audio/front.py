@@ -1,4 +1,4 @@
-"""The modules saved with the network: windows of a recording as log-mel spectrograms or as plain signals.
+"""The modules saved with the network: a recording as log-mel spectrograms, as a plain signal, or as frames in a row.
 
 Source: mel scale and bands of equal area from M. Slaney, "Auditory Toolbox: version 2", Interval Research 1998-010.
 Reference: librosa.feature.melspectrogram and power_to_db; tests/parity/test_log_mel.py.
@@ -111,6 +111,15 @@ def cut(signal: Tensor, starts: Tensor, size: int) -> Tensor:
     return torch.where((places >= 0) & (places < L), taken, torch.zeros((), dtype=signal.dtype, device=signal.device))
 
 
+def windows_from_start(signal: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``even_windows``, but a short recording begins with its window; and the recorded samples of each (B, P)."""
+    B, _, P, S = signal.shape
+    free = (length - S).clamp(min=0)[:, None]
+    places = torch.arange(P, device=signal.device)
+    starts = torch.div(free * places, max(1, P - 1), rounding_mode="floor")
+    return cut(signal.flatten(1), starts, S), length.clamp(max=S)[:, None].expand(B, P)
+
+
 class SpectrogramFront(nn.Module):
     """Recordings to standardised log-mel spectrograms, an image of one channel for each window."""
 
@@ -119,7 +128,9 @@ class SpectrogramFront(nn.Module):
         self.log_mel = log_mel(schema)
         self.mean_db, self.std_db, self.in_pieces = schema.mean_db, schema.std_db, schema.pieces > 1
 
-    def forward(self, signal: Tensor, length: Tensor, spans: Tensor | None = None) -> tuple[Tensor]:
+    def forward(
+        self, signal: Tensor, length: Tensor, spans: Tensor | None = None, extent: Tensor | None = None
+    ) -> tuple[Tensor]:
         """16-bit levels (B, 1, P, S), lengths (B,), masks (see augment) -> (B, 1, mels, frames), or (B, P, 1, ...)."""
         windows = even_windows(signal, length).to(self.log_mel.window.dtype) / FULL_SCALE
         image = (self.log_mel(windows) - self.mean_db) / self.std_db  # (B, P, mels, frames)
@@ -148,7 +159,44 @@ class SignalFront(nn.Module):
         self.in_pieces = schema.pieces > 1
         self.register_buffer("scale", torch.tensor(1 / (FULL_SCALE * schema.level)))
 
-    def forward(self, signal: Tensor, length: Tensor, spans: Tensor | None = None) -> tuple[Tensor]:
-        """16-bit levels (B, 1, P, S) and lengths (B,) -> (B, 1, S), or (B, P, 1, S); spans have no meaning here."""
+    def forward(
+        self, signal: Tensor, length: Tensor, spans: Tensor | None = None, extent: Tensor | None = None
+    ) -> tuple[Tensor]:
+        """16-bit levels (B, 1, P, S) and lengths (B,) -> (B, 1, S), or (B, P, 1, S); masks have no meaning here."""
         windows = even_windows(signal, length).to(self.scale.dtype) * self.scale
         return (windows[:, :, None] if self.in_pieces else windows,)
+
+
+class FramesFront(nn.Module):
+    """Recordings to standardised log-mel frames in their order, as many of a row as it is long, zeros after them.
+
+    Whole recordings (B, T) stay whole. Others come in windows, as for spectrograms, but without silence around them.
+    """
+
+    def __init__(self, schema: AudioSchema) -> None:
+        super().__init__()
+        self.log_mel = log_mel(schema)
+        self.mean_db, self.std_db, self.in_pieces = schema.mean_db, schema.std_db, schema.pieces > 1
+
+    def forward(
+        self, signal: Tensor, length: Tensor, spans: Tensor | None = None, extent: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Levels (B, T) or (B, 1, P, S) and lengths (B,) -> frames (B T F) and their numbers (B,), or (B P ...).
+
+        Args:
+            spans: masks, see augment.
+            extent: (B, 2), where in its window of (B, 1, 1, S) a recording begins and ends.
+        """
+        if signal.ndim == 2:
+            windows, recorded = signal[:, None], length[:, None]
+        elif extent is not None:
+            windows, recorded = cut(signal.flatten(1), extent[:, :1], signal.shape[-1]), extent[:, 1:] - extent[:, :1]
+        else:
+            windows, recorded = windows_from_start(signal, length)
+        image = (self.log_mel(windows.to(self.log_mel.window.dtype) / FULL_SCALE) - self.mean_db) / self.std_db
+        if spans is not None:
+            image = image * _kept(spans, image)
+        numbers = 1 + torch.div(recorded, self.log_mel.hop, rounding_mode="floor")
+        there = torch.arange(image.shape[-1], device=image.device) < numbers[..., None]  # (B, P, T)
+        frames = image.mT * there[..., None]
+        return (frames, numbers) if self.in_pieces else (frames[:, 0], numbers[:, 0])

@@ -36,15 +36,22 @@ def learned(train: AudioRecords, target: Target | None, options: DataConfig, rea
     Raises:
         InputError: a setting that is absurd.
     """
+    check_limits(options)
+    rate_hz, why_rate = find_rate(train.rates_hz, options.sample_rate_hz)
+    clip_s, pieces, why_clip = find_clip(train.durations_s, options.clip_s)
+    plain = find_spectrogram(rate_hz, clip_s, options.mels or usual_mels(rate_hz))
+    schema = replace(
+        plain, target=target, pieces=pieces, notes=(reason, why_rate, why_clip, described_spectrogram(plain))
+    )
+    return with_statistics(train, schema)
+
+
+def check_limits(options: DataConfig) -> None:
+    """Raise InputError for a setting that is absurd."""
     for name, (least, most) in LIMITS.items():
         value = getattr(options, name)
         if value and not least <= value <= most:
             raise InputError(f"data.{name} is {value:g}; expected {least:g} to {most:g}, or 0 to have it found")
-    rate_hz, why_rate = find_rate(train.rates_hz, options.sample_rate_hz)
-    clip_s, pieces, why_clip = find_clip(train.durations_s, options.clip_s)
-    plain = find_spectrogram(rate_hz, clip_s, options.mels or (FEW_MELS if rate_hz <= NARROW_HZ else MELS))
-    schema = replace(plain, target=target, pieces=pieces, notes=(reason, why_rate, why_clip, _described(plain)))
-    return _with_statistics(train, schema)
 
 
 def find_rate(rates_hz: NDArray[np.int64], asked_hz: int) -> tuple[int, str]:
@@ -56,6 +63,11 @@ def find_rate(rates_hz: NDArray[np.int64], asked_hz: int) -> tuple[int, str]:
         return rate_hz, f"{rate_hz:,} Hz, the most that is taken without data.sample_rate_hz"
     whose = f"as {count:,} of {len(rates_hz):,} recordings have" if others else "as all recordings have"
     return rate_hz, f"{rate_hz:,} Hz, {whose}"
+
+
+def usual_mels(rate_hz: int) -> int:
+    """Bands of a spectrogram at this rate."""
+    return FEW_MELS if rate_hz <= NARROW_HZ else MELS
 
 
 def find_clip(durations_s: NDArray[np.float64], asked_s: float) -> tuple[float, int, str]:
@@ -95,7 +107,7 @@ def find_spectrogram(rate_hz: int, clip_s: float, mels: int) -> AudioSchema:
     )  # fmt: skip
 
 
-def _described(schema: AudioSchema) -> str:
+def described_spectrogram(schema: AudioSchema) -> str:
     hop_ms, window_ms = (1000 * n / schema.sample_rate_hz for n in (schema.hop_samples, schema.window_samples))
     return (
         f"spectrograms of {schema.mels} mel bands (data.mels) x {schema.frames} frames: {schema.f_min_hz:g} to "
@@ -104,7 +116,7 @@ def _described(schema: AudioSchema) -> str:
     )
 
 
-def _with_statistics(train: AudioRecords, schema: AudioSchema) -> AudioSchema:
+def with_statistics(train: AudioRecords, schema: AudioSchema) -> AudioSchema:
     """The loudness of at most 500 recordings spread evenly: root mean square, floor, and mean and spread above it."""
     places = range(0, len(train), max(1, -(-len(train) // STATISTICS_RECORDS)))
     spectrogram, decibels = log_mel(schema), []
@@ -136,10 +148,16 @@ def laid_out(signal: Signal, schema: AudioSchema) -> tuple[torch.Tensor, torch.T
     return torch.from_numpy(rows).view(1, 1, schema.pieces, -1), torch.tensor([len(signal)])
 
 
+def at_rate(signal: Signal, rate_hz: int, wanted_hz: int) -> Signal:
+    """The signal at another rate; itself where it has that."""
+    if rate_hz == wanted_hz:
+        return signal
+    return to_int16(resampled(signal / np.float32(FULL_SCALE), rate_hz, wanted_hz))
+
+
 def fitted(signal: Signal, rate_hz: int, schema: AudioSchema) -> Signal:
     """The signal at the schema's rate; of one that is longer than all windows together, the loudest stretch."""
-    if rate_hz != schema.sample_rate_hz:
-        signal = to_int16(resampled(signal / np.float32(FULL_SCALE), rate_hz, schema.sample_rate_hz))
+    signal = at_rate(signal, rate_hz, schema.sample_rate_hz)
     most = schema.pieces * schema.clip_samples
     if len(signal) <= most:
         return signal

@@ -28,6 +28,7 @@ class AudioSchema:
     mean_db: float  # of the train split's bands above the floor
     std_db: float
     level: float  # root mean square of the train split's samples, full scale is 1
+    subsample: int = 1  # frames that a network of transcripts joins to one, so that texts still fit
     notes: tuple[str, ...] = ()  # what was decided, and why
 
     @property

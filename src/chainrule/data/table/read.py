@@ -13,6 +13,7 @@ import polars as pl
 from chainrule.data import delimited
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
+from chainrule.data.sentences import head_of, head_of_json_lines, head_of_parquet, roles_of
 from chainrule.data.sources import Source, open_source
 from chainrule.data.table import frames
 from chainrule.data.table.columns import tidy
@@ -38,20 +39,36 @@ def recognises(source: Source) -> str | None:
 def _recognises_file(path: Path) -> str | None:
     ending = delimited.suffix(path)
     if ending in PARQUET:
-        return "Parquet"
+        return None if roles_of(head_of_parquet(path)) else "Parquet"
     if ending in JSON_LINES:
         names = frames.json_lines_columns(path)
-        return f"JSON lines with {len(names)} columns" if len(names) >= 2 else None
+        texts = roles_of(head_of_json_lines(path))
+        return f"JSON lines with {len(names)} columns" if len(names) >= 2 and not texts else None
     if ending == ".npz":
         pairs = frames.pairs_of_arrays(frames.array_shapes(path))
         return f"arrays: {', '.join(f'{x} (columns) and {y} (target)' for x, y in pairs.values())}" if pairs else None
     if ending not in delimited.ALWAYS | delimited.PERHAPS:
         return None
     layout = delimited.sniff(path)
-    return f"{'TSV' if layout.delimiter == chr(9) else 'CSV'}, {layout.words()}" if layout else None
+    if layout is None or roles_of(head_of(path, layout)):
+        return None
+    return f"{'TSV' if layout.delimiter == chr(9) else 'CSV'}, {layout.words()}"
 
 
 def _recognises_value(value: Any) -> str | None:
+    reason = _table_in_memory(value)
+    texts = reason is not None and _is_of_columns(value) and roles_of(frames.to_frame(value)) is not None
+    return None if texts else reason
+
+
+def _is_of_columns(value: Any) -> bool:
+    """Whether this is a frame, a dict of columns or rows as dicts, in which columns may hold texts."""
+    if isinstance(value, Mapping):
+        return all(len(_shape(column)) == 1 for column in value.values())
+    return isinstance(value, pl.DataFrame | pl.LazyFrame | list) or _is_pandas_frame(value)
+
+
+def _table_in_memory(value: Any) -> str | None:
     if isinstance(value, pl.DataFrame | pl.LazyFrame) or _is_pandas_frame(value):
         return f"a DataFrame with {len(_names(value))} columns"
     if frames.is_pair(value):

@@ -1,0 +1,173 @@
+"""From a source to series: which sources are series, and the parts that are read as records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from chainrule.data import delimited
+from chainrule.data.config import DataConfig
+from chainrule.data.kind import Finding
+from chainrule.data.series.build import Roles, build_panel, looks_like_series
+from chainrule.data.series.panel import Panel
+from chainrule.data.series.records import SeriesRecords
+from chainrule.data.series.schema import SeriesSchema
+from chainrule.data.sources import Source, open_source
+from chainrule.data.table import frames
+from chainrule.errors import InputError
+
+PARQUET = {".parquet", ".pq"}
+JSON_LINES = {".jsonl", ".ndjson"}
+HORIZONS_BACK = 5  # of what a network sees; trials on ETTh1: 3.5 horizons 0.370, 5.3 horizons 0.363
+SEASONS_BACK = 2  # of the usual season, a day of hours
+NEAR_SEASONS = 8  # longer ones are looked back on once up to so many usual ones: a week of days, not a year
+
+
+def recognises(source: Source) -> str | None:
+    """Why this source is a series ("a regular series every hour of 7 columns"), or None.
+
+    Without being told, only what cannot be meant otherwise: one column of regular times, and quantities.
+    """
+    if source.parts:
+        seen = {part: recognises(inside) for part, inside in source.parts.items()}
+        return next(iter(seen.values())) if all(seen.values()) else None
+    if source.path is None:
+        value = source.value
+        named = isinstance(value, pl.DataFrame) or (
+            type(value).__module__.startswith("pandas") and hasattr(value, "columns")
+        )
+        return looks_like_series(frames.to_frame(value)) if named else None
+    if not source.path.is_file():
+        return None
+    ending = delimited.suffix(source.path)
+    if ending not in delimited.ALWAYS:
+        return None
+    layout = delimited.sniff(source.path)
+    numbers = 0 if layout is None else sum(kind != "text" for kind in layout.types)
+    if layout is None or not layout.header or layout.columns < 2 or numbers < layout.columns - 1:
+        return None
+    return looks_like_series(delimited.read_delimited(source.path, layout))
+
+
+def read(source: Source, options: DataConfig) -> dict[str, SeriesRecords]:
+    """The records: {"all": ...}, every step of the panel.
+
+    Raises:
+        InputError: no time column or several, irregular steps, doubtful rows, or too few of them.
+    """
+    frame, notes, commas = read_frame(source, {options.time, *options.known} - {""})
+    panel = build_panel(frame, options, Roles(), source.name, notes, commas)
+    seasons = panel.frequency.seasons()
+    season = next(iter(seasons), 1)
+    horizon = options.horizon or max(season, 1)
+    window = options.window or found_window(panel.end, horizon, seasons)
+    needed = window + 3 * horizon
+    if panel.end < needed:
+        raise InputError(
+            f"{source.name} has {panel.end:,} times; a window of {window:,} and a horizon of {horizon:,} need {needed:,}: "
+            f"{window:,} to look back on, and {horizon:,} each to train, validate and test on. Give more rows, or a "
+            f"smaller --horizon or data.window"
+        )
+    rows = np.arange(panel.end, dtype=np.int64)
+    return {"all": SeriesRecords(panel=panel, rows=rows, window=window, horizon=horizon, season=season)}
+
+
+def found_window(count: int, horizon: int, seasons: Collection[int]) -> int:
+    """How far a network looks back: several horizons and seasons, as far as a third of the series allows.
+
+    Args:
+        seasons: periods that the step suggests, the usual one first.
+    """
+    season = next(iter(seasons), 1)
+    longest = max((steps for steps in seasons if steps <= NEAR_SEASONS * season), default=1)
+    wanted = max(HORIZONS_BACK * horizon, SEASONS_BACK * season, longest)
+    room = max(count // 3 - horizon, 2)
+    window = min(wanted, room)
+    return window // season * season if window > season else window
+
+
+def read_frame(source: Source, names: set[str]) -> tuple[pl.DataFrame, list[Finding], bool]:
+    """A source's columns, what was noticed, and whether ',' is its decimal sign."""
+    path = source.path
+    if path is None:
+        return frames.to_frame(source.value), [], False
+    if not path.is_file():
+        raise InputError(f"{path} is no file; expected a table with a column of times")
+    ending = delimited.suffix(path)
+    if ending in PARQUET:
+        return frames.read_parquet(path), [], False
+    if ending in JSON_LINES:
+        return frames.read_json_lines(path), [], False
+    layout = delimited.sniff(path, names)
+    if layout is None:
+        raise InputError(f"{path.name} is no table: no delimiter divides its lines into equally many fields")
+    notes = [Finding("note", f"{path.name}: {note}") for note in layout.notes]
+    return delimited.read_delimited(path, layout), notes, layout.decimal_comma
+
+
+def read_inputs(inputs: Sequence[Any], schema: SeriesSchema) -> SeriesRecords:
+    """One record: the moment after the last known value of a newer version of the series that was learned from.
+
+    Raises:
+        InputError: several inputs, absent columns or series, or another step than the schema's.
+    """
+    if len(inputs) != 1:
+        raise InputError(f"give one source that continues the series, got {len(inputs)}")
+    source = open_source(inputs[0])
+    if source.parts:
+        raise InputError(f"{source.original} holds {', '.join(source.parts)}; give the one of them to go on from")
+    panel = panel_of(source, schema)
+    return SeriesRecords(
+        panel=panel, rows=np.array([panel.end], dtype=np.int64), window=schema.window,
+        horizon=schema.target.horizon, season=schema.target.season,
+    )  # fmt: skip
+
+
+def panel_of(source: Source, schema: SeriesSchema) -> Panel:
+    """The panel of a source, its columns found by the schema's names."""
+    options = DataConfig(
+        time=schema.time, target=",".join(schema.columns), series=schema.series, known=schema.known_names,
+        frequency=schema.resampled,
+    )  # fmt: skip
+    frame, notes, commas = read_frame(source, {schema.time})
+    absent = [name for name in schema.sources() if name not in frame.columns]
+    if absent:
+        raise InputError(
+            f"{source.name} lacks {', '.join(map(repr, absent))}; the series was learned with these columns"
+        )
+    extra = [name for name in frame.columns if name not in schema.sources()]
+    if extra:
+        notes.append(
+            Finding("warning", f"{len(extra)} columns are not in the model and were ignored: {', '.join(extra[:10])}")
+        )
+    panel = build_panel(
+        frame.select(schema.sources()), options, Roles(past=schema.past_names), source.name, notes, commas
+    )
+    return matched(panel, schema, source.name)
+
+
+def matched(panel: Panel, schema: SeriesSchema, where: str) -> Panel:
+    """The panel with the schema's series in its order.
+
+    Raises:
+        InputError: another step, or a series that the schema has is absent.
+    """
+    if panel.frequency != schema.frequency and len(panel) > 1:
+        raise InputError(
+            f"{where} has a step of {panel.frequency.words()}, the run learned {schema.frequency.words()}; bring it to "
+            f"the same step"
+        )
+    absent = [name for name in schema.target.names if name not in panel.names]
+    if absent:
+        raise InputError(f"{where} lacks the series {', '.join(map(repr, absent[:5]))} that the run learned")
+    place = {name: number for number, name in enumerate(panel.names)}
+    order = np.array([place[name] for name in schema.target.names])
+    series = np.array([panel.series_names.index(name) for name in schema.series_names])
+    return replace(
+        panel, names=schema.target.names, values=panel.values[:, order], owners=np.array(schema.owners),
+        series_names=schema.series_names, past=panel.past[:, series], known=panel.known[:, series],
+    )  # fmt: skip
