@@ -129,7 +129,21 @@ def explain_texts(run: OpenRun, source: Any) -> Explanation:
     return explain_words(session.module, session.task, session.schema, samples)
 
 
+def explain_alignments(run: OpenRun, source: Any) -> Explanation:
+    """Of a translation the words that each of its words was read from."""
+    from chainrule.data.parallel.samples import ParallelSamples
+    from chainrule.explain.alignment import explain_alignment
+    from chainrule.tasks.translate import Translate
+
+    session = run.session
+    records = run.prepared().parts["test"] if source is None else run.inputs(source)
+    samples = session.encode(records)
+    assert isinstance(samples, ParallelSamples)
+    assert isinstance(session.task, Translate)
+    return explain_alignment(session.module, session.task, samples)
+
+
 EXPLAINERS: dict[str, Explain] = {  # by task or data kind
-    "segment": explain_pixels, "table": explain_columns, "text": explain_texts,
+    "segment": explain_pixels, "translate": explain_alignments, "table": explain_columns, "text": explain_texts,
     **dict.fromkeys(("image", "audio", "video"), explain_maps),
 }  # fmt: skip

@@ -93,7 +93,7 @@ def _check(panel: Panel, schema: SeriesSchema, steps: int) -> list[str]:
              if count < LEAST_KNOWN * schema.window]  # fmt: skip
     if len(short) == len(panel.names):
         raise InputError(
-            f"the source has {int(seen.max())} known values to look back on, the network looks at {schema.window}: give at "
+            f"the source has {int(seen.max())} known values to look back on, the network sees {schema.window}: give at "
             f"least {int(np.ceil(LEAST_KNOWN * schema.window))}, better all"
         )
     if short:
@@ -107,8 +107,9 @@ def _check(panel: Panel, schema: SeriesSchema, steps: int) -> list[str]:
         missing = np.argwhere(~np.isfinite(ahead))
         if len(missing):
             step, _, column = missing[0]
+            where = panel.written([begin + int(step)])[0]
             raise InputError(
-                f"{schema.known_names[int(column)]!r} must be known ahead, and is not at {panel.written([begin + int(step)])[0]} "
+                f"{schema.known_names[int(column)]!r} must be known ahead, and is not at {where} "
                 f"({len(missing)} cells in all). Give a source whose last {steps} rows have the times to come and "
                 f"{', '.join(schema.known_names)}, with nothing in {', '.join(schema.columns[:3])}"
             )
@@ -150,10 +151,10 @@ def rolled(session: Session, records: SeriesRecords, steps: int) -> tuple[Floats
 def _extended(panel: Panel, begin: int, values: Floats) -> Panel:
     """The panel with values from step ``begin`` on; what stands beside them stays, and is unknown where it ends."""
     end = begin + len(values)
-    grown = {}
-    for name in ("values", "past", "known"):
-        array = getattr(panel, name)
-        more = np.full((max(0, end - len(array)), *array.shape[1:]), np.nan)
-        grown[name] = np.concatenate((array, more))
-    grown["values"][begin:end] = values
-    return replace(panel, **grown)
+
+    def longer(array: Floats) -> Floats:
+        return np.concatenate((array, np.full((max(0, end - len(array)), *array.shape[1:]), np.nan)))
+
+    grown = longer(panel.values)
+    grown[begin:end] = values
+    return replace(panel, values=grown, past=longer(panel.past), known=longer(panel.known))

@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget
 from chainrule.errors import InputError
 from chainrule.prepare import Prepared, prepare_again, read_for_scoring
 from chainrule.recipe import CUSTOM, load_recipe
@@ -67,9 +66,8 @@ class OpenRun:
         Raises:
             InputError: it cannot be read, or has no target.
         """
-        target = self.session.schema.target
-        classes = target.classes if isinstance(target, ClassTarget) else ()
-        records = read_for_scoring(source, self.session.recipe.data, self.session.kind, classes)
+        session = self.session
+        records = read_for_scoring(source, session.recipe.data, session.kind, session.schema.target)
         self.notice(records)
         return records
 

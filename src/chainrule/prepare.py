@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from chainrule.data.audit import audit, leaks
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import DataKind, Finding
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget
+from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Target
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import complete, folds
 from chainrule.errors import InputError, MissingTargetError
 from chainrule.recognise import recognise, refuse_second
 
 Parts = dict[str, Records]  # "train", "valid", "test"
+LABELLED = (ClassTarget, NumberTarget, LabelsTarget, type(None))  # targets that stand in the data as a label each row
 MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
 
 
@@ -120,8 +121,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         audited, keep = audit(parts, config.remove_duplicates, classes)
         parts = {name: records.select(keep[name]) for name, records in parts.items()}
         findings += audited
-    labelled = isinstance(schema.target, ClassTarget | NumberTarget | LabelsTarget | None)
-    if train.labels is None and labelled:
+    if train.labels is None and isinstance(schema.target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target to learn; name it with --target")
     if train.labels is not None:
         findings += leaks(kind.columns(train, schema), train.labels, "classify" if classes else "regress")
@@ -203,11 +203,13 @@ def absolute(source: str | Path) -> str:
     return str(Path(source).resolve()) if Path(source).exists() else str(source)
 
 
-def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, classes: Sequence[str] = ()) -> Records:
+def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, target: Target | None) -> Records:
     """The records of a new source that a run is judged on: its test part where it has one, otherwise all of it.
 
-    A folder in a folder of its own that is named after one of the ``classes`` is that class, all others being absent.
+    A folder in a folder of its own that is named after one of the target's classes is that class, all others being
+    absent.
     """
+    classes = target.classes if isinstance(target, ClassTarget) else ()
     source = open_source(value)
     refuse_second(source, kind.NAME)
     above = lone_folder(source)
@@ -219,7 +221,7 @@ def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, classes: Se
     else:
         parts = kind.read(source, options)
     chosen = next(parts[name] for name in ("test", "all", "valid", "train") if name in parts)
-    if chosen.labels is None:
+    if chosen.labels is None and isinstance(target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target, so it cannot be scored; use predict")
     return chosen
 

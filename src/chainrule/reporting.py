@@ -247,7 +247,10 @@ def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[
 
 
 Sections = Callable[[Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
-SECTIONS: dict[str, Sections] = {"forecast": backtests, "gates": decision_regions}  # what only some tasks or data kinds have
+SECTIONS: dict[str, Sections] = {  # what only some tasks or data kinds have
+    "forecast": backtests,
+    "gates": decision_regions,
+}
 
 
 def _sections(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:

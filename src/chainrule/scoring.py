@@ -24,6 +24,7 @@ from chainrule.evaluate.series_baselines import series_baselines
 from chainrule.evaluate.text_baselines import word_baselines
 from chainrule.evaluate.text_ngrams import text_baselines
 from chainrule.evaluate.transcript_baselines import transcript_baselines
+from chainrule.evaluate.translation_baselines import translation_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
 from chainrule.prepare import Prepared
 from chainrule.recognise import find_kind
@@ -44,6 +45,9 @@ Fit = Callable[[Mapping[str, Samples], Any, Task], list[dict[str, Any]]]  # of s
 BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "segment": lambda samples, schema, task: pixel_baselines(
         samples["train"], samples["test"], schema.target, task.score
+    ),
+    "translate": lambda samples, schema, task: translation_baselines(
+        samples["train"], samples["test"], schema, task.score
     ),
     "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
     "language": lambda samples, schema, task: text_baselines(samples["train"], samples["test"], task.score),

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import polars
 
 Predict = Callable[[OpenRun, Any, "str | Path | None", "int | None"], "polars.DataFrame"]
-PREDICTORS: dict[str, Predict] = {"forecast": predict_series, "segment": predict_masks}  # of run, inputs, out, horizon; by task
+PREDICTORS: dict[str, Predict] = {  # of run, inputs, out, horizon; by task
+    "forecast": predict_series,
+    "segment": predict_masks,
+}
 
 
 class TrainedRun:

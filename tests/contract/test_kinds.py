@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 from PIL import Image
 from tests.clips import scene, write_clip
+from tests.texts import names, story
 
 from chainrule.data.kind import DataKind
 from chainrule.data.sources import open_source
@@ -184,6 +185,61 @@ def mask_npz(folder: Path) -> Any:
     return folder / "m.npz"
 
 
+TEXTS = [(f"the {word} number {i} was there again", word) for i in range(12) for word in ("cat", "dog", "fish")]
+
+
+def text_csv(folder: Path) -> Any:
+    pl.DataFrame(TEXTS, schema=["text", "label"], orient="row").write_csv(folder / "t.csv")
+    return folder / "t.csv"
+
+
+def text_tsv_parts(folder: Path) -> Any:
+    for part in ("train", "test"):
+        (folder / f"{part}.tsv").write_text("".join(f"{text}\t{len(word) % 2}\n" for text, word in TEXTS))
+    return folder
+
+
+def text_folders(folder: Path) -> Any:
+    for number, (text, word) in enumerate(TEXTS):
+        (folder / "all" / word).mkdir(parents=True, exist_ok=True)
+        (folder / "all" / word / f"{number}.txt").write_text(text)
+    return folder
+
+
+def text_files(folder: Path) -> Any:
+    for word in ("cat", "dog"):
+        (folder / f"{word}.txt").write_text("".join(f"{text}\n" for text, own in TEXTS if own == word))
+    return folder
+
+
+def text_jsonl(folder: Path) -> Any:
+    frame = pl.read_csv(text_csv(folder))
+    (folder / "t.csv").unlink()
+    frame.write_ndjson(folder / "t.jsonl")
+    return folder / "t.jsonl"
+
+
+def labelled_txt(folder: Path) -> Any:
+    (folder / "messages.txt").write_text("".join(f"{word}\t{text}\n" for text, word in TEXTS))
+    return folder / "messages.txt"
+
+
+def running_text(folder: Path) -> Any:
+    (folder / "tale.txt").write_text(story())
+    return folder / "tale.txt"
+
+
+def listed_names(folder: Path) -> Any:
+    (folder / "names.txt.gz").write_bytes(gzip.compress(names().encode()))
+    return folder / "names.txt.gz"
+
+
+def texts_without_classes(folder: Path) -> Any:
+    for number in range(3):
+        (folder / f"chapter {number}.txt").write_text(story(40, number))
+    return folder
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truth table": (lambda folder: "xor", "gates"),
     "csv": (csv, "table"),
@@ -219,7 +275,20 @@ SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "volume and labels": (mask_volumes, "mask"),
     "npz of images and masks": (mask_npz, "mask"),
     "images and masks": (lambda folder: (np.zeros((9, 8, 8), np.uint8), np.zeros((9, 8, 8), np.uint8)), "mask"),
+    "csv of texts": (text_csv, "text"),
+    "tsv of texts, divided": (text_tsv_parts, "text"),
+    "jsonl of texts": (text_jsonl, "text"),
+    "class folders of texts": (text_folders, "text"),
+    "a file of texts for each class": (text_files, "text"),
+    "lines of a label and a text": (labelled_txt, "text"),
+    "frame of texts": (lambda folder: pl.DataFrame(TEXTS, schema=["text", "label"], orient="row"), "text"),
+    "texts and labels": (lambda folder: ([text for text, _ in TEXTS], [word for _, word in TEXTS]), "text"),
     "known images": (lambda folder: "digits", "image"),
+    "running text": (running_text, "corpus"),
+    "names, one a line": (listed_names, "corpus"),
+    "folder of texts": (texts_without_classes, "corpus"),
+    "text in Python": (lambda folder: story(), "corpus"),
+    "texts in Python": (lambda folder: [story(9, seed) for seed in range(4)], "corpus"),
 }
 
 

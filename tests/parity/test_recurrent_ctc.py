@@ -25,6 +25,7 @@ class Plain(nn.Module):
         self.convolutions = nn.ModuleList(
             nn.Conv1d(7 if place == 0 else 6, 6, 5, stride, padding=2) for place, stride in enumerate(strides)
         )
+        self.norm = nn.LayerNorm(6)
         build: Any = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[cell]
         self.recurrent = build(6, 5, layers, batch_first=True, bidirectional=True)
         self.head = nn.Linear(10, 4)
@@ -36,7 +37,7 @@ class Plain(nn.Module):
             x = row[None, :length].mT
             for convolution in self.convolutions:
                 x = convolution(x).relu()
-            packed = pack_padded_sequence(x.mT, torch.tensor([x.shape[-1]]), batch_first=True)
+            packed = pack_padded_sequence(self.norm(x.mT), torch.tensor([x.shape[-1]]), batch_first=True)
             rows.append(self.head(pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)[0])[0])
         return rows
 

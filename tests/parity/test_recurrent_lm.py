@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chainrule.models.recurrent_lm import Dropout, RecurrentLM, RecurrentLMConfig, reference_name
+from chainrule.models.recurrent_lm import RecurrentLM, RecurrentLMConfig, dropout, reference_name
 
 LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 EXACT = {"rtol": 1e-10, "atol": 1e-10}  # float64: the same kernels, sums of some 1e-16
@@ -97,14 +97,14 @@ def test_tied_weights_of_another_size_go_through_a_projection() -> None:
 
 def test_a_locked_dropout_leaves_out_the_same_numbers_at_every_moment() -> None:
     x = torch.ones(4, 30, 50)
-    kept = Dropout(0.4, locked=True)(x)
+    kept = dropout(x, 0.4, True, locked=True)
     assert torch.equal(kept, kept[:, :1].expand_as(kept))
     assert 0.45 < float((kept > 0).float().mean()) < 0.75
     assert torch.equal(kept.unique(), torch.tensor([0.0, 1 / 0.6]))
     assert not torch.equal(kept[0], kept[1])
-    free = Dropout(0.4, locked=False)(x)
+    free = dropout(x, 0.4, True)
     assert not torch.equal(free, free[:, :1].expand_as(free))
-    assert torch.equal(Dropout(0.4, locked=True).eval()(x), x)
+    assert torch.equal(dropout(x, 0.4, False, locked=True), x)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from chainrule.data.delimited import HEAD_BYTES, Layout, read_bytes
+from chainrule.data.delimited import HEAD_BYTES, Layout, is_header, read_bytes, sniff, suffix
 from chainrule.data.encoding import decode_text
 from chainrule.errors import InputError
 
@@ -32,7 +32,11 @@ LABEL_NAMES = frozenset(
         "polarity", "intent", "topic", "topics", "tag", "tags", "emotion",
     }
 )  # fmt: skip
+TABBED = (".tsv", ".tab")
+FEW_LINES, LONG_LINES = 10, 1 << 23  # in the first bytes of a file, and bytes that are looked at where there are fewer
 WORD = r"[^\W\d_]{2,}"
+SIGN = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # written without spaces
+SIGNS_PER_WORD = 2.0
 
 
 @dataclass(frozen=True)
@@ -105,21 +109,50 @@ def _look(series: pl.Series) -> _Column:
     if not len(cells):
         return _Column(series.name, 0.0, 0, 0.0, False)
     numeric = numeric or bool(cells.cast(pl.Float64, strict=False).is_not_null().mean() == 1)
-    words = float(cells.str.count_matches(WORD).mean() or 0)  # type: ignore[arg-type]
+    counts = cells.str.count_matches(WORD) + cells.str.count_matches(SIGN) / SIGNS_PER_WORD
+    words = float(counts.mean() or 0)  # type: ignore[arg-type]
     characters = int(cells.str.len_chars().sum())
     return _Column(series.name, words, characters, cells.n_unique() / len(cells), numeric)
 
 
-def head_of(path: Path, layout: Layout) -> pl.DataFrame:
-    """The first rows of a delimited file as texts; without rows where its content is no text."""
-    try:
-        text, _ = decode_text(_whole_lines(read_bytes(path, HEAD_BYTES)), path.name)
-    except InputError:
-        return pl.DataFrame(schema=dict.fromkeys(layout.names, pl.String))
+def layout_of(path: Path) -> Layout | None:
+    """The layout of a delimited file; in a tab-separated one quotes are content unless every cell closes them."""
+    if suffix(path) in TABBED:
+        text = _head_text(path)
+        rows = [line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip()][: LOOKED_AT + 1]
+        width = len(rows[0]) if rows else 0
+        if width > 1 and not quoted(text) and all(len(row) == width for row in rows):
+            header = is_header(rows[0], rows[1:])
+            named = header and all(rows[0]) and len(set(rows[0])) == width
+            names = tuple(rows[0]) if named else tuple(f"column {i + 1}" for i in range(width))
+            return Layout(
+                delimiter="\t", columns=width, names=names, header=header, encoding="utf-8", decimal_comma=False,
+                types=("text",) * width,
+            )  # fmt: skip
+    return sniff(path)
+
+
+def quoted(text: str) -> bool:
+    """Whether cells of a tab-separated text that begin with a quote end with one as well: then these are no content."""
+    cells = [cell for line in text[:HEAD_BYTES].split("\n")[:LOOKED_AT] for cell in line.rstrip("\r").split("\t")]
+    begun = [cell for cell in cells if cell.startswith('"')]
+    return bool(begun) and all(len(cell) > 1 and cell.endswith('"') for cell in begun)
+
+
+def head_of(path: Path) -> pl.DataFrame:
+    """The first rows of a delimited file as texts; without columns where it is none."""
+    layout = layout_of(path)
+    if layout is None or layout.columns < 2:
+        return pl.DataFrame()
+    text = _head_text(path)
+    found: Iterator[list[str]]
+    if layout.delimiter == "\t" and not quoted(text):
+        found = iter(line.rstrip("\r").split("\t") for line in text.split("\n"))
+    else:
+        found = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     rows: list[list[str]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter)
     try:
-        for row in reader:
+        for row in found:
             if len(row) == layout.columns:
                 rows.append(row)
             if len(rows) > LOOKED_AT:
@@ -127,6 +160,16 @@ def head_of(path: Path, layout: Layout) -> pl.DataFrame:
     except csv.Error:
         pass  # a cell that is cut at the end, or longer than the reader takes: the rows before it decide
     return pl.DataFrame(rows[int(layout.header) :], schema=dict.fromkeys(layout.names, pl.String), orient="row")
+
+
+def _head_text(path: Path) -> str:
+    head = read_bytes(path, HEAD_BYTES)
+    if len(head) == HEAD_BYTES and head.count(b"\n") < FEW_LINES:
+        head = read_bytes(path, LONG_LINES)
+    try:
+        return decode_text(_whole_lines(head), path.name)[0]
+    except InputError:
+        return ""
 
 
 def head_of_parquet(path: Path) -> pl.DataFrame:
@@ -148,4 +191,4 @@ def head_of_json_lines(path: Path) -> pl.DataFrame:
 
 def _whole_lines(head: bytes) -> bytes:
     """Without the last, perhaps cut, line."""
-    return head[: head.rfind(b"\n") + 1] or head if len(head) == HEAD_BYTES else head
+    return head[: head.rfind(b"\n") + 1] or head if len(head) in (HEAD_BYTES, LONG_LINES) else head

@@ -168,8 +168,8 @@ def _with_gaps(records: Records, part: Ints) -> tuple[Ints, str]:
     for number, name in enumerate(("train", "valid", "test")):
         if (part == number).any() and not (kept == number).any():
             raise InputError(
-                f"no whole forecast fits into the {name} part of {int((part == number).sum())} times: give more of them, "
-                f"a smaller horizon or window, or other shares (data.valid_share, data.test_share)"
+                f"no whole forecast fits into the {name} part of {int((part == number).sum())} times: give more of "
+                f"them, a smaller horizon or window, or other shares (data.valid_share, data.test_share)"
             )
     return kept, "; none reaches into the next part"
 

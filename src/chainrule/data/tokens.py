@@ -231,14 +231,19 @@ def code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
+def mended(text: str) -> str:
+    """The text with U+FFFD for halves of characters (unpaired surrogates), which no encoding can write."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
 def _ready(text: str, lower: bool) -> str:
-    """The text as it is tokenized: without unpaired surrogates, in small letters where asked."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text.lower() if lower else text
+    return mended(text).lower() if lower else mended(text)
 
 
 @cache

@@ -210,8 +210,9 @@ def scatter_chart(title: str, true: Array, predicted: Array, label: str) -> str:
 
 
 def forecast_chart(
-    title: str, history: Array, truth: Array, forecast: Array, low: Array, high: Array, moments: Sequence[str], label: str
-) -> str:
+    title: str, history: Array, truth: Array, forecast: Array, low: Array, high: Array, moments: Sequence[str],
+    label: str,
+) -> str:  # fmt: skip
     """The last values of a series, then its forecast with an interval, beside what came where that is known.
 
     Args:
@@ -333,8 +334,8 @@ def _frame(
     for tick, word in named or [(tick, number(round(tick, 12))) for tick in x_axis.ticks()]:
         x = _x(x_axis, tick)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{foot}" class="grid"/>')
-        side = "middle" if not named else "start" if tick == named[0][0] else "end" if tick == named[-1][0] else "middle"
-        parts.append(_text(x, foot + 16, word, side))
+        ends = {named[0][0]: "start", named[-1][0]: "end"} if named else {}  # words are longer than numbers
+        parts.append(_text(x, foot + 16, word, ends.get(tick, "middle")))
     for tick in y_axis.ticks():
         y = _y(y_axis, tick)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')

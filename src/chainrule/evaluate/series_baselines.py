@@ -1,13 +1,14 @@
 """What forecasts without a network score: the last value, the value one season ago, the last value and the mean slope.
 
-Source: Hyndman, Athanasopoulos 2021, Forecasting: Principles and Practice, 3rd edition, section 5.2; their intervals here
-are the quantiles of each one's own errors on the train split, step by step.
+Source: Hyndman, Athanasopoulos 2021, Forecasting: Principles and Practice, 3rd edition, section 5.2; their intervals
+here are the quantiles of each one's own errors on the train split, step by step.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from chainrule.functional.forecast_metrics import forecast_sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Way = Callable[[Floats, Ints, int], Floats]  # values without holes, where forecasts begin, horizon
 Score = Callable[[dict[str, NDArray[Any]]], dict[str, float]]
 LEARNED_WINDOWS = 500  # of the train split, for intervals
 PORTION = 256  # windows that are scored at once
@@ -32,9 +34,9 @@ def series_baselines(samples: Mapping[str, Samples], target: SeriesTarget, score
     train, test = samples["train"], samples["test"]
     assert isinstance(train, SeriesSamples)
     assert isinstance(test, SeriesSamples)
-    ways: list[tuple[str, Callable[[Floats, Ints, int], Floats]]] = [("naive", naive), ("drift", drift)]
+    ways: list[tuple[str, Way]] = [("naive", naive), ("drift", drift)]
     if target.season > 1:
-        ways.insert(1, (f"seasonal naive ({target.season})", lambda *where: seasonal_naive(*where, target.season)))
+        ways.insert(1, (f"seasonal naive ({target.season})", partial(seasonal_naive, season=target.season)))
     entries = []
     for name, forecast in ways:
         start = time.perf_counter()
@@ -74,9 +76,7 @@ def drift(values: Floats, begins: Ints, horizon: int) -> Floats:
     return line
 
 
-def _spread(
-    train: SeriesSamples, target: SeriesTarget, forecast: Callable[[Floats, Ints, int], Floats]
-) -> tuple[Floats, int]:
+def _spread(train: SeriesSamples, target: SeriesTarget, forecast: Way) -> tuple[Floats, int]:
     """(horizon, C, Q) quantiles of the errors on windows of the train split, and how many these were."""
     begins = train.records.rows[rows_within(len(train), LEARNED_WINDOWS)]
     values = train.records.panel.values
@@ -86,9 +86,7 @@ def _spread(
     return np.moveaxis(spread, 0, -1), len(begins)
 
 
-def _scored(
-    test: SeriesSamples, target: SeriesTarget, forecast: Callable[[Floats, Ints, int], Floats], spread: Floats
-) -> dict[str, NDArray[Any]]:
+def _scored(test: SeriesSamples, target: SeriesTarget, forecast: Way, spread: Floats) -> dict[str, NDArray[Any]]:
     """The sums that scores are made from, of each window of the test split."""
     panel, parts = test.records.panel, list[dict[str, NDArray[Any]]]()
     filled = carried(panel.values)

@@ -113,12 +113,10 @@ class WordsExplanation:
         lines = [*self.notes]
         for method in self.methods:
             lines += ["", *method.lines()]
-        for answer in dict.fromkeys(word.answer for word in self.top):
-            words = [word for word in self.top if word.answer == answer]
-            lines += [
-                "",
-                f"words that speak for {answer} (added to its {self.unit}, mean over the places they stand at)",
-            ]
+        for name in dict.fromkeys(word.answer for word in self.top):
+            words = [word for word in self.top if word.answer == name]
+            what = f"added to its {self.unit}, mean over the places they stand at"
+            lines += ["", f"words that speak for {name} ({what})"]
             lines.append(bars_text([f"{w.word} ({w.places})" for w in words], [w.effect for w in words]))
         for row, answer in enumerate(self.answers):
             strongest = sorted(zip(self.methods[0].values[row], self.spans[row], strict=True), key=lambda v: -abs(v[0]))
@@ -264,7 +262,7 @@ def margin_of(target: Target) -> Margin:
     """What a word adds to: the log-odds of an answer, or a number in its own units."""
 
     def margin(network: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        logits = network(*inputs).float()
+        logits: Tensor = network(*inputs).float()
         if isinstance(target, NumberTarget):
             return logits[:, 0] * target.std
         chosen = output.expand(len(logits))[:, None]
@@ -284,7 +282,9 @@ def _occluded(network: nn.Module, one: _Text, margin: Margin) -> Tensor:
     hidden = ids.repeat(len(one.spans) + 1, 1)
     for row, span in enumerate(one.spans):
         hidden[row, span.first : span.last] = UNKNOWN
-    found = [margin(network, (part, lengths.expand(len(part))), one.output) for part in hidden.split(ROWS_AT_ONCE)]
+    found = [
+        margin(network, (part, lengths.expand(len(part))), one.output) for part in torch.split(hidden, ROWS_AT_ONCE)
+    ]
     *without, whole = torch.cat(found).cpu().unbind()
     return whole - torch.stack(without)
 
@@ -337,7 +337,7 @@ def _labelled(
 ) -> list[Answer]:
     """Of each text its likeliest label, beside all that are answered."""
     found, classes = [], task.target.classes
-    for part in rows.split(ROWS_AT_ONCE):
+    for part in torch.split(rows, ROWS_AT_ONCE):
         batch = samples.batch(part).to(device)
         shares, outputs = task.probabilities(module, batch).cpu().max(1)
         said = task.predict(module, batch)["prediction"]

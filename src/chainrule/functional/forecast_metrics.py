@@ -71,7 +71,7 @@ def forecast_scores(sums: dict[str, Any], std: Floats, scale: Floats) -> dict[st
         column = sums["absolute"] / count
         usable = (scale > 0) & (count > 0)
         ratios = np.where(usable, column / np.where(scale > 0, scale, 1.0), 0.0)
-        scores = {
+        return {
             "mase": ratios.sum(-1) / usable.sum(-1),
             "mae": sums["absolute"].sum(-1) / total,
             "rmse": np.sqrt(sums["squared"].sum(-1) / total),
@@ -82,7 +82,6 @@ def forecast_scores(sums: dict[str, Any], std: Floats, scale: Floats) -> dict[st
             "mse_scaled": (sums["squared"] / std**2).sum(-1) / total,
             "mae_scaled": (sums["absolute"] / std).sum(-1) / total,
         }
-    return scores
 
 
 def seasonal_scale(values: Floats, season: int) -> Floats:

@@ -118,7 +118,7 @@ def segmentation_training(rows: int, columns: int) -> dict[str, Any]:
 
 
 def forecast_training(rows: int, columns: int) -> dict[str, Any]:
-    """AdamW with a cosine; about 2,000 steps, at least 4 epochs, the best by validation, which few windows make cheap."""
+    """AdamW with a cosine; about 2,000 steps, at least 4 epochs, the best of them by validation."""
     return {
         "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
         "schedule.name": "cosine", "train.batch_size": 32, "train.max_grad_norm": 1.0,

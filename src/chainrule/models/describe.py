@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from chainrule.models.catalog import USUAL_SIZE, Entry
 from chainrule.models.draw import Block, as_svg, as_text
 from chainrule.nn.convolution import BATCH_NORMS, CONVOLUTIONS
+from chainrule.nn.recurrent import Recurrent
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 SILENT = (nn.Dropout, nn.Identity, nn.Flatten)
@@ -128,7 +129,8 @@ def describe(name: str, entry: Entry, config: Any, published: Any) -> Descriptio
     layers = folded(network, layers_of(network, seen, counts), seen)
     return Description(
         name=name, what=sentence(entry), data=", ".join(entry.kinds), tasks=", ".join(entry.tasks), paper=entry.paper,
-        reference=entry.reference, sizes=asdict(config), inputs=tuple(tuple(x.shape[1:]) for x in inputs if x.numel()),
+        reference=entry.reference, sizes=asdict(config),
+        inputs=tuple(tuple(x.shape[1:]) for x in inputs if x.numel() and x.ndim > 1),
         parameters=count_parameters(network), published_parameters=count_parameters(on_meta(entry, published)),
         multiply_adds=counter.get_total_flops() // 2, layers=tuple(layers),
     )  # fmt: skip
@@ -149,13 +151,9 @@ def example(entry: Entry, config: Any, network: Any) -> tuple[Tensor, ...]:
         shapes = (1, numbers), (1, numbers, config.num_bins)
         codes = torch.empty(1, columns, dtype=torch.int64, device="meta")
         return *(torch.empty(shape, device="meta") for shape in shapes), codes
-    if "tokens" in entry.takes and config.vocab_size:
-        return (torch.zeros(1, entry.published["steps"], dtype=torch.int64, device="meta"),)
-    if "frames" in entry.takes and config.in_features:
-        return (torch.empty(1, entry.published["steps"], config.in_features, device="meta"),)
-    if "pair" in entry.takes:
-        tokens = torch.zeros(1, entry.published["steps"], dtype=torch.int64, device="meta")
-        return tokens, tokens[:, 0], tokens
+    sequence = _example_in_time(entry, config)
+    if sequence:
+        return sequence
     size = getattr(config, "image_size", None)
     size = size or USUAL_SIZE.get(getattr(config, "dims", 2), entry.published["image_size"])
     if "segment" in entry.tasks:
@@ -167,15 +165,18 @@ def _example_in_time(entry: Entry, config: Any) -> tuple[Tensor, ...]:
     """One sequence of as many steps as the entry speaks of; nothing for a network of other things."""
     steps, form = entry.published.get("steps", 100), entry.takes[0]
     ids = torch.zeros(1, steps, dtype=torch.int64, device="meta")
+    lengths = ids[:, 0]
     if form == "pair":
-        return ids, torch.full((1,), steps, device="meta"), ids
+        return ids, lengths, ids
     if form == "window":
         seen = (1, getattr(config, "window", entry.published.get("window", steps)), getattr(config, "in_features", 1))
         return torch.empty(seen, device="meta"), torch.empty(1, config.horizon, config.known_features, device="meta")
-    if form == "stream" or (form == "tokens" and config.vocab_size):
+    if form == "stream":
         return (ids,)
+    if form == "tokens" and config.vocab_size:
+        return ids, lengths
     if "frames" in entry.takes and config.in_features:
-        return (torch.empty(1, steps, config.in_features, device="meta"),)
+        return torch.empty(1, steps, config.in_features, device="meta"), lengths
     return ()
 
 
@@ -239,6 +240,9 @@ def kind_of(module: nn.Module) -> str:
     if isinstance(module, POOLS):
         size = module.kernel_size
         return f"{kind} {by_x(size if isinstance(size, tuple) else (size,), '')}"
+    if isinstance(module, Recurrent):
+        layers = f"{module.layers} x " if module.layers > 1 else ""
+        return f"{layers}{module.cell}{' in both directions' if module.directions == 2 else ''}"
     return "average" if isinstance(module, AVERAGES) else kind
 
 

@@ -68,8 +68,8 @@ class DLinear(nn.Module):
         """Forecasts from feature 0, the value."""
         value = seen[..., 0]
         trend = moving_average(value, self.config.kernel)
-        outputs = self.seasonal(value - trend) + self.trend(trend)
-        outputs = outputs.unflatten(1, (self.config.horizon, self.config.num_classes))
+        outputs: Tensor = self.seasonal(value - trend) + self.trend(trend)
+        outputs = outputs.view(len(value), self.config.horizon, self.config.num_classes)
         return outputs if self.known is None else outputs + self.known(ahead)
 
 
@@ -86,7 +86,7 @@ class ColumnLinear(nn.Module):
         """Weighted sums over time."""
         if len(self.weight) == 1:
             return F.linear(x, self.weight[0], self.bias[0])
-        grouped = x.unflatten(0, (-1, len(self.weight)))  # (B, columns, T)
+        grouped = x.view(-1, len(self.weight), x.shape[1])  # (B, columns, T)
         return (torch.einsum("bct,cot->bco", grouped, self.weight) + self.bias).flatten(0, 1)
 
 

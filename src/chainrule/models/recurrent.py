@@ -43,7 +43,7 @@ class RecurrentConfig:
     bidirectional: bool = True
     projection: int = 0  # of an lstm: numbers that a step hands on; 0: as hidden
     pooling: str = "max"  # over a row's steps: last, mean, max or attention
-    dropout: float = 0.3  # on tokens' vectors, between layers and before the head
+    dropout: float = 0.5  # on tokens' vectors, between layers and before the head
     word_dropout: float = 0.0  # share of tokens that are read as unknown in training
 
     def __post_init__(self) -> None:

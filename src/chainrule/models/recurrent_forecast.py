@@ -73,7 +73,8 @@ class RecurrentForecast(nn.Module):
         """Forecasts from all features; the first output of each step is its point."""
         hidden, state = self.encoder(seen)
         if self.decoder is None:
-            outputs = self.head(hidden[:, -1]).unflatten(1, (self.config.horizon, self.config.num_classes))
+            outputs: Tensor = self.head(hidden[:, -1])
+            outputs = outputs.view(len(seen), self.config.horizon, self.config.num_classes)
             return outputs if self.known is None else outputs + self.known(ahead)
         last, found = seen[:, -1:, :1], []
         for step in range(self.config.horizon):

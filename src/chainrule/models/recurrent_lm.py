@@ -53,18 +53,11 @@ class RecurrentLMConfig:
         return self.embedding or self.hidden
 
 
-class Dropout(nn.Module):
-    """Zeroes a share of the numbers; ``locked``: the same ones at every moment of a row."""
-
-    def __init__(self, share: float, *, locked: bool) -> None:
-        super().__init__()
-        self.share, self.locked = share, locked
-
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        """In training; in evaluation nothing happens."""
-        if not self.locked:
-            return F.dropout(x, self.share, self.training)
-        return x * F.dropout(torch.ones_like(x[:, :1]), self.share, self.training)
+def dropout(x: Float[Tensor, "B T D"], share: float, training: bool, *, locked: bool = False) -> Float[Tensor, "B T D"]:
+    """Zero a share of the numbers in training; ``locked``: the same ones at every moment of a row."""
+    if not locked:
+        return F.dropout(x, share, training)
+    return x * F.dropout(torch.ones_like(x[:, :1]), share, training)
 
 
 class RecurrentLM(nn.Module):
@@ -81,7 +74,6 @@ class RecurrentLM(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.dropout = Dropout(config.dropout, locked=config.locked)
         self.recurrent = Recurrent(
             config.cell, config.width, config.hidden, layers=config.layers, dropout=config.dropout
         )
@@ -99,9 +91,11 @@ class RecurrentLM(nn.Module):
 
     def run(self, ids: Int[Tensor, "B T"], state: State | None = None) -> tuple[Float[Tensor, "B T V"], State]:
         """Logits of the next tokens, and the state after the last one; ``state`` None begins a text."""
-        x = self.dropout(self.embedding(ids))
-        x, state = self.recurrent(x, None, state)
-        return self.head(self.projection(self.dropout(x))), state
+        x, state = self.recurrent(self._dropped(self.embedding(ids)), None, state)
+        return self.head(self.projection(self._dropped(x))), state
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return dropout(x, self.config.dropout, self.training, locked=self.config.locked)
 
 
 def reference_name(name: str) -> str:

@@ -82,7 +82,8 @@ class TCN(nn.Module):
         x = seen.transpose(1, 2)
         for level in self.levels:
             x = level(x)
-        outputs = self.head(x[..., -1]).unflatten(1, (self.config.horizon, self.config.num_classes))
+        outputs: Tensor = self.head(x[..., -1])
+        outputs = outputs.view(len(seen), self.config.horizon, self.config.num_classes)
         return outputs if self.known is None else outputs + self.known(ahead)
 
 

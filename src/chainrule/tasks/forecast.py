@@ -111,14 +111,19 @@ class Forecast:
 
     def _outputs(self, network: nn.Module, batch: Batch) -> Float[Tensor, "B H C outputs"]:
         outputs: Tensor = network(*batch.inputs)
-        return outputs.unflatten(0, (len(batch), -1)).transpose(1, 2)
+        rows, H, Q = outputs.shape
+        B = len(batch)
+        return outputs.view(B, rows // B, H, Q).transpose(1, 2)
 
     def forecast(self, network: nn.Module, batch: Batch) -> tuple[Float[Tensor, "B H C"], Float[Tensor, "B H C Q"]]:
-        """Points and quantiles in the columns' own units, float64."""
+        """Points and quantiles in the columns' own units, float64; the interval holds the point."""
         outputs = self._outputs(network, batch).double()
         mean, std = self._units(outputs)
+        point = outputs[..., 0]
         quantiles = outputs[..., 1:].sort(-1).values
-        return outputs[..., 0] * std + mean, quantiles * std[:, None] + mean[:, None]
+        low, high = torch.minimum(quantiles[..., 0], point), torch.maximum(quantiles[..., -1], point)
+        quantiles = torch.cat((low[..., None], quantiles[..., 1:-1], high[..., None]), -1)
+        return point * std + mean, quantiles * std[:, None] + mean[:, None]
 
     def _units(self, like: Tensor) -> tuple[Tensor, Tensor]:
         return like.new_tensor(self.target.mean), like.new_tensor(self.target.std)
@@ -140,7 +145,7 @@ class Forecast:
         return self.measure(network, batch)
 
     def score(self, rows: Rows) -> dict[str, float]:
-        """mase, mae, rmse, smape, pinball, coverage in the columns' units; mse_scaled and mae_scaled in standard ones."""
+        """mase, mae, rmse, smape, pinball, coverage; in standard units width_scaled, mse_scaled and mae_scaled."""
         return {name: float(value) for name, value in self._scores(_summed(rows)).items()}
 
     def _scores(self, sums: dict[str, Any]) -> dict[str, Any]:

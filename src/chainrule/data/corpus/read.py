@@ -14,6 +14,7 @@ from chainrule.data.corpus.records import CorpusRecords, documents, lines, runni
 from chainrule.data.encoding import LOOKED_AT, decode_text
 from chainrule.data.memory import free_memory
 from chainrule.data.sources import SIDE_FILES, Source
+from chainrule.data.text.read import recognises as is_labelled
 from chainrule.errors import InputError
 
 ENDING = ".txt"
@@ -29,6 +30,8 @@ BYTES_IN_MEMORY = 8  # that a byte of a file may take: as text, as ids and while
 
 def recognises(source: Source) -> str | None:
     """Why this source is a text to continue ("running text"), in words, or None."""
+    if is_labelled(source):
+        return None
     if source.path is None:
         return _value_reason(source.value)
     if source.path.is_dir():

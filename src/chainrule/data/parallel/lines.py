@@ -63,11 +63,12 @@ def first_misfit(sources: Sequence[str], targets: Sequence[str]) -> int:
     long, short = (sources, targets) if len(sources) > len(targets) else (targets, sources)
     more = len(long) - len(short)
     lengths = [np.log1p(np.array([len(text) for text in side], dtype=np.float64)) for side in (long, short)]
-    usual = np.median(lengths[0]) - np.median(lengths[1]) if len(short) else 0.0
-    before = np.abs(lengths[0][: len(short)] - lengths[1] - usual)
+    apart = lengths[0][: len(short)] - lengths[1]
+    usual = np.median(apart) if len(short) else 0.0
+    before = np.abs(apart - usual)
     after = np.abs(lengths[0][more:] - lengths[1] - usual)
     costs = np.concatenate(([0.0], np.cumsum(before))) + np.concatenate((np.cumsum(after[::-1])[::-1], [0.0]))
-    return int(costs.argmin()) + 1
+    return len(costs) - int(costs[::-1].argmin())
 
 
 def pair_store(

@@ -133,8 +133,8 @@ def _time_column(frame: pl.DataFrame, wanted: str, where: str) -> tuple[str, Mom
     if len(bad):
         cells = ", ".join(f"{frame[name][int(row)]!r} in row {row + 1}" for row in bad[:SHOWN])
         raise InputError(
-            f"column {name!r} of {where} has {len(bad)} cells that are no time like the others ({moments.how}): {cells}; "
-            f"write all of them in one way, or remove these rows"
+            f"column {name!r} of {where} has {len(bad)} cells that are no time as the others ({moments.how}): "
+            f"{cells}; write all of them in one way, or remove these rows"
         )
     return name, moments
 
@@ -261,8 +261,8 @@ def _matrix(
         missing = np.setdiff1d(np.flatnonzero(np.isnan(values)), infinite)
         if len(missing):
             text = (
-                f"column {name!r} is missing in {len(missing):,} of {len(values):,} rows: the last known value stands in "
-                f"where the network looks back, and nothing is learned or scored there"
+                f"column {name!r} is missing in {len(missing):,} of {len(values):,} rows: the last known value stands "
+                f"in where the network looks back, and nothing is learned or scored there"
             )
             found.append(Finding("note", text, tuple(written(moments[missing[:SHOWN]], utc))))
         arrays.append(values)
@@ -301,12 +301,8 @@ def _distinct(
     if resampled is None:
         found += _repeats(moments, matrix, repeated, utc, names)
     else:
-        found.append(
-            Finding(
-                "note",
-                f"resampled {resampled.words()}: each value is the mean of up to {int(np.bincount(group).max()):,} rows",
-            )
-        )
+        most = int(np.bincount(group).max())
+        found.append(Finding("note", f"resampled {resampled.words()}: each value is the mean of up to {most:,} rows"))
     first = np.r_[0, np.flatnonzero(~repeated) + 1]
     return moments[first], codes[first], _means(matrix, group, len(first))
 
@@ -338,7 +334,7 @@ def _repeats(
     if not len(clash):
         return found
     if not utc and _clock_set_back(moments[clash]):
-        text = "these times stand twice, as where clocks are set back: the mean of both is taken. Times with offsets are exact"
+        text = "these times stand twice, as when clocks are set back: the mean of both is taken. Offsets are exact"
         return [*found, Finding("warning", text, tuple(written(moments[clash[:SHOWN]])))]
     shown = ", ".join(written(moments[clash[:3]], utc))
     raise InputError(
@@ -372,7 +368,7 @@ def _gaps(
     if missing:
         where = tuple(written(frequency.moments(start, np.array([first])), utc))
         text = (
-            f"{missing:,} times have no row ({missing / values.shape[0] / len(series):.1%}), the first at {where[0]}: the "
+            f"{missing:,} times have no row ({missing / values.shape[0] / len(series):.1%}), first {where[0]}: the "
             f"last known value stands in where the network looks back, and nothing is learned or scored there"
         )
         found.append(Finding("warning" if missing > 0.01 * values.shape[0] else "note", text))

@@ -45,13 +45,16 @@ def calendar_names(features: Sequence[str]) -> list[str]:
 
 
 def _share(moments: Ints, feature: str) -> NDArray[np.float64]:
-    if feature == "hour":
-        return (moments % DAY) / DAY
-    if feature == "weekday":
-        return ((moments // DAY + 3) % 7) / 7
     stamps = moments.astype("datetime64[us]")
-    if feature == "month":
-        return (stamps.astype("datetime64[M]").astype(np.int64) % 12) / 12
-    assert feature == "day of year", feature
-    days = stamps.astype("datetime64[D]") - stamps.astype("datetime64[Y]").astype("datetime64[D]")
-    return days.astype(np.int64) / 365.2425
+    if feature == "hour":
+        place, period = moments % DAY, float(DAY)
+    elif feature == "weekday":
+        place, period = (moments // DAY + 3) % 7, 7.0
+    elif feature == "month":
+        place, period = stamps.astype("datetime64[M]").astype(np.int64) % 12, 12.0
+    else:
+        assert feature == "day of year", feature
+        days = stamps.astype("datetime64[D]") - stamps.astype("datetime64[Y]").astype("datetime64[D]")
+        place, period = days.astype(np.int64), 365.2425
+    share: NDArray[np.float64] = place / period
+    return share

@@ -59,13 +59,16 @@ class Frequency:
         """The moments that are so many steps after ``start``."""
         steps = np.asarray(steps, dtype=np.int64)
         if self.unit == "fixed":
-            return start + steps * self.size
+            fixed: Ints = start + steps * self.size
+            return fixed
         place = self._near(np.array([start]))[0] + steps * (self.size if self.unit == "months" else 1)
         if self.unit == "business":
             days = np.busday_offset(np.datetime64("1970-01-01"), place, roll="forward")
-            return days.astype("datetime64[us]").astype(np.int64) + self.clock
+            moved: Ints = days.astype("datetime64[us]").astype(np.int64) + self.clock
+            return moved
         first, after = month_starts(place), month_starts(place + 1)
-        return np.minimum(first + (self.day - 1) * DAY, after - DAY) + self.clock
+        found: Ints = np.minimum(first + (self.day - 1) * DAY, after - DAY) + self.clock
+        return found
 
     def words(self) -> str:
         """The step as a person says it."""

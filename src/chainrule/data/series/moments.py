@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -117,8 +118,21 @@ def _quarters(text: pl.Series) -> Moments | None:
 
 
 def _days(text: pl.Series) -> Moments | None:
+    """Days, with or without a clock; where both orders of day and month are possible, the one with even steps."""
     dates, form = to_dates(text)
-    return None if dates is None else Moments(_ints(dates), form)
+    if dates is None:
+        return None
+    swapped = form.replace("%m", "%_").replace("%d", "%m").replace("%_", "%d")
+    if swapped != form and not form.startswith("%Y"):
+        other, _ = to_dates(text, swapped)
+        if other is not None and _enough(other, text) and _unevenness(other) < _unevenness(dates):
+            dates, form = other, swapped
+    return Moments(_ints(dates), form)
+
+
+def _unevenness(dates: pl.Series) -> int:
+    """How many different steps lie between neighbouring moments."""
+    return len(np.unique(np.diff(np.unique(_ints(dates.drop_nulls())))))
 
 
 def _months(text: pl.Series) -> Moments | None:
@@ -144,7 +158,7 @@ def _of_numbers(series: pl.Series) -> Moments | None:
     filled = whole.fill_null(int(known[0])).to_numpy().astype(np.int64)
     low, high = int(known.min()), int(known.max())
     named = TIME_NAME.search(series.name.replace("_", " ")) is not None
-    if 1000 <= low and high <= 2500:
+    if low >= 1000 and high <= 2500:
         if not named:
             return None
         return Moments(np.where(missing, MISSING, month_starts((filled - 1970) * 12)), "years")
@@ -155,7 +169,7 @@ def _of_numbers(series: pl.Series) -> Moments | None:
         if _enough(dates, digits):
             return Moments(_ints(dates), "days written as numbers" if low > 19_000_000 else "months written as numbers")
     for unit, factor in EPOCHS:
-        if EARLIEST <= low * factor and high * factor <= LATEST:
+        if low * factor >= EARLIEST and high * factor <= LATEST:
             return Moments(np.where(missing, MISSING, filled * factor), f"{unit} since 1970, in UTC", True)
     return None
 
@@ -176,8 +190,9 @@ def written(moments: Ints, utc: bool = False) -> list[str]:
     moments = np.asarray(moments, dtype=np.int64)
     days = bool((moments % 86_400_000_000 == 0).all())
     fine = bool((moments % 1_000_000 != 0).any())
-    unit = "D" if days else "us" if fine else "s"
-    texts = np.datetime_as_string(moments.astype("datetime64[us]"), unit=unit).tolist()
+    unit: Literal["D", "us", "s"] = "D" if days else "us" if fine else "s"
+    stamps: NDArray[np.datetime64] = moments.astype("datetime64[us]")
+    texts = [str(text) for text in np.datetime_as_string(stamps, unit=unit)]
     if days:
-        return list(texts)
+        return texts
     return [text.replace("T", " ") + ("Z" if utc else "") for text in texts]

@@ -1,4 +1,4 @@
-"""Series on one grid of time: every column that is forecast, what is known beside it, and what was noticed on the way."""
+"""Series on one grid of time: what is forecast, what is known beside it, and what was noticed on the way."""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ def read(source: Source, options: DataConfig) -> dict[str, SeriesRecords]:
     needed = window + 3 * horizon
     if panel.end < needed:
         raise InputError(
-            f"{source.name} has {panel.end:,} times; a window of {window:,} and a horizon of {horizon:,} need {needed:,}: "
-            f"{window:,} to look back on, and {horizon:,} each to train, validate and test on. Give more rows, or a "
-            f"smaller --horizon or data.window"
+            f"{source.name} has {panel.end:,} times; a window of {window:,} and a horizon of {horizon:,} need "
+            f"{needed:,}: {window:,} to look back on, and {horizon:,} each to train, validate and test on. "
+            f"Give more rows, or a smaller --horizon or data.window"
         )
     rows = np.arange(panel.end, dtype=np.int64)
     return {"all": SeriesRecords(panel=panel, rows=rows, window=window, horizon=horizon, season=season)}

@@ -16,7 +16,7 @@ from chainrule.data.series.panel import MomentIds, Panel
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesRecords:
-    """Moments of a panel. The forecast from step ``t`` sees the steps before it and answers for t, ..., t + horizon - 1.
+    """Moments of a panel: the forecast from step t sees the steps before it and answers for t, ..., t + horizon - 1.
 
     Straight after reading all steps are records, so that shares are shares of time; the division leaves out those
     without a whole window, and those whose answer reaches into the next part (``times``).

@@ -84,7 +84,8 @@ def _padded(values: Floats, before: int, length: int) -> Floats:
 def _standard(values: Floats, scales: tuple[Scale, ...]) -> Floats:
     if not scales:
         return values
-    return (values - np.array([scale.mean for scale in scales])) / np.array([scale.std for scale in scales])
+    standard: Floats = (values - np.array([scale.mean for scale in scales])) / np.array([scale.std for scale in scales])
+    return standard
 
 
 def _tensor(values: NDArray[np.float64]) -> Tensor:

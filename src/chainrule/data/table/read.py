@@ -50,7 +50,7 @@ def _recognises_file(path: Path) -> str | None:
     if ending not in delimited.ALWAYS | delimited.PERHAPS:
         return None
     layout = delimited.sniff(path)
-    if layout is None or roles_of(head_of(path, layout)):
+    if layout is None or roles_of(head_of(path)):
         return None
     return f"{'TSV' if layout.delimiter == chr(9) else 'CSV'}, {layout.words()}"
 

@@ -31,6 +31,7 @@ from chainrule.data.text.files import (
 from chainrule.data.text.records import TextRecords, TextStore, all_records
 from chainrule.data.text.schema import TextSchema
 from chainrule.data.text.tables import head_roles, joined, kept, read_table, spelt_alike, store_of
+from chainrule.data.tokens import mended
 from chainrule.errors import InputError, MissingTargetError
 
 FILES = {*delimited.ALWAYS, *PARQUET, *JSON_LINES}
@@ -66,11 +67,9 @@ def _recognises_folder(folder: Path) -> str | None:
 
 def _recognises_value(value: Any) -> str | None:
     if _is_pair(value):
-        texts = _strings(value[0])[:LOOKED_AT]
         labels = class_names(np.array(list(value[1]), dtype=object))[:LOOKED_AT]
-        some = any(" " in text.strip() for text in texts)
         answers = len(set(labels.tolist())) <= max(2, DISTINCT * len(labels)) or np.asarray(value[1]).dtype.kind in "if"
-        return f"{len(value[0])} texts and their labels" if some and answers else None
+        return f"{len(value[0])} texts and their labels" if answers else None
     frame = _frame_of(value)
     roles = None if frame is None else roles_of(frame)
     return None if roles is None or frame is None else roles.reason(frame.width)
@@ -122,8 +121,9 @@ def _store(source: Source, options: DataConfig) -> TextStore:
     if source.path is None:
         value = source.value
         if _is_pair(value):
-            frame = pl.DataFrame([frames.column("text", value[0]), frames.column("label", value[1])])
-            return replace(store_of(frame, replace(options, target=""), name, label="label"), columns=())
+            frame = pl.DataFrame([frames.column("text", [mended(one) for one in _strings(value[0])]), frames.column("label", value[1])])
+            known = store_of(frame, replace(options, target=""), name, label="label", texts=("text",))
+            return replace(known, columns=(), lines=True)
         found = _frame_of(value)
         if found is None:
             raise InputError(f"{name} is no texts with labels; {ACCEPTED}")

@@ -18,7 +18,7 @@ from chainrule.errors import InputError
 
 WORDS, PIECES = 30_000, 8_000  # tokens at most, of words and of bpe
 FEW_WORDS = 200  # known words below which those that come once are kept as well
-LONG_WORDS = 15  # characters of a word on average from which a text has no spaces between its words
+LONG_WORDS = 15  # letters; a text that mostly has such long words has no spaces between its words
 SPREAD = 99  # of a hundred texts are not cut
 FEWEST, MOST = 16, 1000  # tokens up to which a text is read, unless data.max_tokens says it
 LEAST_RARE = 2  # how often a word must come to be known
@@ -100,7 +100,7 @@ def _tokenizer(texts: list[str], options: DataConfig) -> tuple[Tokenizer, str]:
     scheme, why = options.tokenizer, ""
     if not scheme:
         words = [word for text in texts[:: max(1, len(texts) // 1000)] for word in words_of(text)]
-        long = sum(map(len, words)) / max(1, len(words)) >= LONG_WORDS
+        long = 2 * sum(len(word) for word in words if len(word) >= LONG_WORDS) > sum(map(len, words))
         scheme = "bpe" if long else "words"
         why = "there are hardly any spaces between words" if long else ""
     size = options.vocab_size or {"words": WORDS, "bpe": PIECES}.get(scheme, 0)

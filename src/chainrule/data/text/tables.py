@@ -20,7 +20,16 @@ from chainrule.data.encoding import decode_text
 from chainrule.data.kind import Finding
 from chainrule.data.labels import FEW
 from chainrule.data.schema import class_names
-from chainrule.data.sentences import WORDS, Roles, head_of, head_of_json_lines, head_of_parquet, roles_of
+from chainrule.data.sentences import (
+    WORDS,
+    Roles,
+    head_of,
+    head_of_json_lines,
+    head_of_parquet,
+    layout_of,
+    quoted,
+    roles_of,
+)
 from chainrule.data.table import frames
 from chainrule.data.table.read import JSON_LINES, PARQUET, typed
 from chainrule.data.table.records import RowIds
@@ -44,10 +53,7 @@ def head_roles(path: Path) -> tuple[Roles, int] | None:
     elif ending in JSON_LINES:
         frame = head_of_json_lines(path)
     elif ending in delimited.ALWAYS:
-        layout = delimited.sniff(path)
-        if layout is None or layout.columns < 2:
-            return None
-        frame = head_of(path, layout)
+        frame = head_of(path)
     else:
         found = labelled_lines(path, HEAD_BYTES)
         if found is None:
@@ -87,7 +93,7 @@ def read_table(path: Path) -> tuple[pl.DataFrame, bool, list[str]]:
         if found is None:
             raise InputError(f"{path.name}: expected lines of a label and a text with a tab between them")
         return found, False, []
-    layout = delimited.sniff(path)
+    layout = layout_of(path)
     if layout is None:
         raise InputError(f"{path.name} is no table: no delimiter divides its lines into equally many fields")
     text, notes = decode_text(delimited.read_bytes(path), path.name)
@@ -100,7 +106,7 @@ def read_table(path: Path) -> tuple[pl.DataFrame, bool, list[str]]:
 
 def _rows(text: str, layout: Layout) -> pl.DataFrame | None:
     """The cells as they stand there, a cell that may be a word for "missing" too; None where rows are ragged."""
-    quote = '"' if layout.delimiter != "\t" or _quoted(text) else None
+    quote = '"' if layout.delimiter != "\t" or quoted(text) else None
     try:
         return pl.read_csv(
             io.BytesIO(text.encode()), separator=layout.delimiter, has_header=False, quote_char=quote,
@@ -112,21 +118,15 @@ def _rows(text: str, layout: Layout) -> pl.DataFrame | None:
         return None
 
 
-def _quoted(text: str) -> bool:
-    """Whether cells of a tab-separated text that begin with a quote end with one as well: then these are no content."""
-    cells = [cell for line in text[:HEAD_BYTES].split("\n")[:500] for cell in line.rstrip("\r").split("\t")]
-    begun = [cell for cell in cells if cell.startswith('"')]
-    return bool(begun) and all(len(cell) > 1 and cell.endswith('"') for cell in begun)
-
-
 def store_of(
     frame: pl.DataFrame, options: DataConfig, source: str, *, header: bool = True, notes: Sequence[str] = (),
-    label: str = "",
+    label: str = "", texts: tuple[str, ...] = (),
 ) -> TextStore:  # fmt: skip
     """The texts and labels of a frame.
 
     Args:
         label: the label's column where it is known; otherwise options.target names it, or it is found.
+        texts: the columns of texts where they are known; otherwise they are found.
 
     Raises:
         InputError: no column of texts or of labels, several that may be the label, cells that are in the wrong column.
@@ -137,10 +137,10 @@ def store_of(
             raise InputError(f"{role}: {source} has no column {name!r}; {nearest(name, names)}")
     wanted = label or (_named(names, options.target, source) if options.target else "")
     seen = frame.drop([n for n in (*options.drop, options.group, options.time) if n in names and n != wanted])
-    roles = _roles(seen, wanted, source)
+    roles = _roles(seen, wanted, source, texts)
     if not wanted:
         wanted = _chosen_label(roles, header, source)
-    texts = joined(frame, roles.texts)
+    written = joined(frame, roles.texts)
     told = [Finding("note", note) for note in notes]
     if len(roles.texts) > 1:
         told.append(Finding("note", f"the texts of columns {', '.join(map(repr, roles.texts))} are joined"))
@@ -151,18 +151,18 @@ def store_of(
     if options.labels:
         labels = spelt_alike(frame[wanted], options.labels)
     else:
-        _refuse_misplaced(labels, texts, wanted, roles)
+        _refuse_misplaced(labels, written, wanted, roles)
     return kept(
         TextStore(
-            texts=texts, ids=RowIds(np.arange(len(texts))), labels=labels, label_name=wanted, columns=roles.texts,
+            texts=written, ids=RowIds(np.arange(len(written))), labels=labels, label_name=wanted, columns=roles.texts,
             others=others, header=header, groups=_values(frame[options.group]) if options.group else None,
             times=_moments(frame, options.time), notes=tuple(told),
         )
     )  # fmt: skip
 
 
-def _roles(frame: pl.DataFrame, label: str, source: str) -> Roles:
-    roles = roles_of(frame, label=label) or _any_texts(frame, label)
+def _roles(frame: pl.DataFrame, label: str, source: str, texts: tuple[str, ...]) -> Roles:
+    roles = roles_of(frame, texts, label) or _any_texts(frame, label)
     if roles is None:
         if label and roles_of(frame) is not None:
             raise InputError(_swapped(label, [n for n in frame.columns if n != label]))
