@@ -189,6 +189,7 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     session = Session(prepared.kind, prepared.schema, recipe, network)
     samples = session.encode_parts(prepared.parts)
     session.decide_from(EVEN)  # as when the run began; the threshold is chosen anew at its end
+    session.stretch_by((0.0, 0.0))  # and so is the width of intervals
     if network is not None:
         session.check_outputs(samples["train"])
     if "train.epochs" in settings:

@@ -161,14 +161,19 @@ def _begun(text: str, stop: str) -> int:
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)
 
 
-def write_sample(session: Session, run: Run, step: int) -> str:
-    """What the network writes after this step: into samples/ of the run, and back for the terminal.
+def sample(session: Session) -> str:
+    """What the network writes of its own accord: a stretch of running text, or a few documents.
 
-    Draws come from a generator of their own and no state is carried, so training goes on as if nothing had happened.
+    Draws come from a generator of their own and no state is carried: training goes on as if nothing had happened.
     """
     count, length = (SHOWN_DOCUMENTS, 0) if session.schema.documents else (1, SHOWN)
     texts = ["".join(generate(session, length=length, how=SHOWN_AS, number=number)) for number in range(count)]
-    text = "\n".join(texts).strip("\n")
+    return "\n".join(texts).strip("\n")
+
+
+def write_sample(session: Session, run: Run, step: int) -> str:
+    """A sample of what the network writes after this step: into samples/ of the run, and back for the terminal."""
+    text = sample(session)
     folder = Path(run.path) / "samples"
     folder.mkdir(exist_ok=True)
     (folder / f"step-{step:08d}.txt").write_text(text + "\n", encoding="utf-8")

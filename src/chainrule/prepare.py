@@ -171,7 +171,8 @@ class Read:
 
 def read_parts(source: Source, config: DataConfig) -> Read:
     """The records of a source, of its parts and of what --valid and --test name."""
-    recognised = recognise(source, config.kind, config.task or ("forecast" if config.horizon else ""))
+    task = config.task or ("forecast" if config.horizon else "")
+    recognised = recognise(source, config.kind, task, config.target)
     kind = recognised.kind
     findings = [Finding("note", note) for note in source.notes]
     if source.parts:

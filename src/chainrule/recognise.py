@@ -59,11 +59,11 @@ def find_kind(name: str) -> DataKind:
     return cast(DataKind, kind)
 
 
-def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
+def recognise(source: Source, named: str = "", task: str = "", target: str = "") -> Recognised:
     """The data kind of a source, or the one the user named.
 
     Some tasks leave only one kind: masks for pixels, series for forecasts, and so on; one of whole images passes masks
-    over.
+    over, and one of rows, or a target alone, takes a series as a table.
 
     Raises:
         InputError: no kind claims the source, or not the one that the task needs; lists what is accepted.
@@ -78,6 +78,9 @@ def recognise(source: Source, named: str = "", task: str = "") -> Recognised:
         reason = kind.recognises(probe)
         if reason and name == "mask" and not named and task in WHOLE_TASKS:
             return Recognised(find_kind("image"), f"{reason}, which --task {task} passes over")
+        if reason and name == "series" and not named and (target or task in WHOLE_TASKS):
+            why = f"--task {task}" if task in WHOLE_TASKS else "--target without --horizon"
+            return Recognised(find_kind("table"), f"{reason}, which {why} takes as rows of a table")
         if reason and not named and name == "table" and probe.path is not None:
             refuse_missing(probe.path)
         if reason or named:

@@ -15,12 +15,22 @@ from torch import Tensor
 from chainrule.backtests import backtests
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, Records
-from chainrule.data.schema import ClassTarget, MaskTarget, NumberTarget, TranscriptTarget, class_names, describe_target
+from chainrule.data.schema import (
+    ClassTarget,
+    LabelsTarget,
+    MaskTarget,
+    NumberTarget,
+    TranscriptTarget,
+    class_names,
+    describe_target,
+)
 from chainrule.data.transcripts import transcripts, written
+from chainrule.errors import InputError
 from chainrule.evaluate.cases import dice_of_rows, telling_rows
 from chainrule.evaluate.charts import Series
 from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
 from chainrule.evaluate.sheet import sheet
+from chainrule.generating import sample
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared
@@ -98,6 +108,8 @@ def _mistakes(
     records, target = prepared.parts["test"], session.schema.target
     if isinstance(target, TranscriptTarget):
         return _misheard(session, prepared, rows)
+    if isinstance(target, LabelsTarget):
+        return _mislabelled(prepared, target, rows)
     if not isinstance(target, ClassTarget | NumberTarget) or "targets" not in rows:
         return ()
     worst = worst_rows(rows, MISTAKES, positive, threshold)
@@ -115,6 +127,23 @@ def _mistakes(
             answer, truth = f"{rows['predictions'][row]:.4g}", f"{rows['targets'][row]:.4g}"
             detail = f"off by {rows['predictions'][row] - rows['targets'][row]:+.4g}"
         shown = prepared.kind.show(records, row)
+        found.append(Mistake(id=records.ids[row], truth=truth, answer=answer, detail=detail, shown=shown))
+    return found
+
+
+def _mislabelled(prepared: Prepared, target: LabelsTarget, rows: Rows) -> Sequence[Mistake]:
+    """The rows with the most wrong labels, with those they have and those they were given."""
+    records, true = prepared.parts["test"], rows["targets"] > 0.5
+    said = rows["probabilities"] >= target.threshold
+    wrong = (true != said).sum(1)
+    found = []
+    for row in [int(row) for row in np.argsort(-wrong, kind="stable")[:MISTAKES] if wrong[row]]:
+        truth, answer = (
+            ", ".join(name for name, there in zip(target.classes, part[row], strict=True) if there) or "none"
+            for part in (true, said)
+        )
+        shown = prepared.kind.show(records, row)
+        detail = f"{wrong[row]} labels wrong"
         found.append(Mistake(id=records.ids[row], truth=truth, answer=answer, detail=detail, shown=shown))
     return found
 
@@ -246,10 +275,33 @@ def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[
     return (Section(title="Decision regions: 1 is green, 0 is red", svg=svg, text=why_not_xor(session)),)
 
 
+def own_text(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+    """Of a language model a text of its own."""
+    return (Section(title="What it writes, at temperature 0.8", text=sample(session)),)
+
+
+def translations(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+    """Some test sentences beside what was written and the truth, and where the words of one of them come from."""
+    from chainrule.data.parallel.samples import ParallelSamples
+    from chainrule.explain.alignment import explain_alignment
+    from chainrule.tasks.translate import Translate
+
+    samples = session.encode(prepared.parts["test"])
+    assert isinstance(samples, ParallelSamples)
+    assert isinstance(session.task, Translate)
+    try:
+        found = explain_alignment(session.module, session.task, samples)
+    except InputError:  # all sentences are too long to be drawn
+        return ()
+    return (Section(title="What it writes", text=found.compared(), svg=found.drawing()),)
+
+
 Sections = Callable[[Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
 SECTIONS: dict[str, Sections] = {  # what only some tasks or data kinds have
     "forecast": backtests,
     "gates": decision_regions,
+    "language": own_text,
+    "translate": translations,
 }
 
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from chainrule.data.kind import DataKind
-from chainrule.data.samples import Samples
-from chainrule.data.schema import ClassTarget, MaskTarget
+from chainrule.data.samples import Records, Samples
+from chainrule.data.schema import ClassTarget, MaskTarget, TranscriptTarget
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
@@ -26,12 +26,15 @@ from chainrule.evaluate.text_ngrams import text_baselines
 from chainrule.evaluate.transcript_baselines import transcript_baselines
 from chainrule.evaluate.translation_baselines import translation_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
+from chainrule.functional.forecast_metrics import stretch_of
 from chainrule.prepare import Prepared
 from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
+from chainrule.tasks.forecast import Forecast
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
+from chainrule.train.measure import measure
 from chainrule.train.run import Run
 
 EVEN = 0.5  # the threshold of a decision that nobody tuned
@@ -39,6 +42,7 @@ RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a thr
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
 SEEN_ROWS = 4_096  # rows that are read at once for them
+STRETCHED_WINDOWS = 2_000  # of the validation split, by which intervals are widened
 
 
 Fit = Callable[[Mapping[str, Samples], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
@@ -124,6 +128,8 @@ def measure_views(session: Session, samples: Samples, views: int) -> Rows:
         raise InputError(f"--views is {views}; give the number of views to average over, 1 or more")
     if isinstance(session.task, Segment):
         return session.measure(samples, views)
+    if isinstance(session.schema.target, TranscriptTarget):
+        raise InputError("--views averages shares and numbers; texts have no mean, leave it out")
     if config is None or not set(kind.GIVES) & set(DIMS):
         raise InputError(f"--views is for images, sound and video; {kind.NAME} data has no other view, leave it out")
     seen = [session.measure(samples)]
@@ -153,6 +159,15 @@ def settle_threshold(session: Session, valid: Samples) -> float:
     return choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)
 
 
+def settle_intervals(session: Session, valid: Records) -> None:
+    """Widen a forecast's intervals, or narrow them, so that they hold their share of the validation split."""
+    task = session.task
+    if isinstance(task, Forecast):
+        samples = session.encode(valid.select(rows_within(len(valid), STRETCHED_WINDOWS)))
+        rows = measure(task.misses, session.module, samples, STRETCHED_WINDOWS, session.arithmetic)
+        session.stretch_by(stretch_of(rows["below"], rows["above"], task.target.quantiles))
+
+
 def _seconds(counters: Mapping[str, Any]) -> dict[str, Any]:
     """Where the time of training went, and what limits its speed."""
     train, batches, update = (counters[name] for name in ("seconds", "batch_seconds", "update_seconds"))
@@ -173,6 +188,7 @@ def write_scores(
 ) -> tuple[dict[str, Any], Rows]:  # fmt: skip
     """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the test rows as well."""
     session.decide_from(settle_threshold(session, samples["valid"]))
+    settle_intervals(session, prepared.parts["valid"])
     run.write("schema.json", dataclasses.asdict(session.schema))
     rows, judged = {}, {}
     for part in ("valid", "test"):

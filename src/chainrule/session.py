@@ -13,7 +13,7 @@ from torch import nn
 
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples, TensorSamples
-from chainrule.data.schema import ClassTarget, Target
+from chainrule.data.schema import ClassTarget, SentenceTarget, SeriesTarget, Target, TokensTarget
 from chainrule.errors import InputError
 from chainrule.models.catalog import Entry, serving, variant
 from chainrule.models.weights import Weights, load_weights
@@ -66,9 +66,17 @@ class Session:
         """Answer the positive of two classes from this share up; the schema remembers it."""
         target = self.schema.target
         if isinstance(target, ClassTarget) and target.threshold != threshold:
-            target = dataclasses.replace(target, threshold=threshold)
-            self.schema = dataclasses.replace(self.schema, target=target)
-            self.task = build_task(self.recipe, target)
+            self._answer_by(dataclasses.replace(target, threshold=threshold))
+
+    def stretch_by(self, stretch: tuple[float, float]) -> None:
+        """Widen a forecast's intervals by these shares of their width; the schema remembers it."""
+        target = self.schema.target
+        if isinstance(target, SeriesTarget) and target.stretch != stretch:
+            self._answer_by(dataclasses.replace(target, stretch=stretch))
+
+    def _answer_by(self, target: Target) -> None:
+        self.schema = dataclasses.replace(self.schema, target=target)
+        self.task = build_task(self.recipe, target)
 
     def augment(self) -> Augment | None:
         """The kind's augmentation with the recipe's settings; None where it changes nothing."""
@@ -118,8 +126,10 @@ class Session:
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 raise InputError(f"your module fails on a batch of shape {came}: {error}") from error
         shape = tuple(outputs.shape) if isinstance(outputs, torch.Tensor) else type(outputs).__name__
-        if shape not in {(len(batch), width, *size) for width in widths}:
-            wanted = " or ".join(str((len(batch), width, *size)) for width in sorted(widths, reverse=True))
+        last = isinstance(target, TokensTarget | SentenceTarget)  # logits of a token stand behind its place
+        known = [(len(batch), *size, k) if last else (len(batch), k, *size) for k in sorted(widths, reverse=True)]
+        if shape not in known:
+            wanted = " or ".join(map(str, known))
             raise InputError(
                 f"your module gives {shape} for a batch of shape {came}, expected logits of shape {wanted}"
             )

@@ -60,17 +60,18 @@ def refused(*arguments: object) -> str:
 @pytest.fixture(scope="module")
 def trained(tones: Path) -> tuple[Path, str]:
     out = tones / "run"
+    plain = ("speed", "noise", "time_mask", "frequency_mask")  # where pitch is the answer and the set is small
     told = run(
-        "fit", tones / "tones.csv", "--task", "transcribe", "--model", "gru", "--epochs", 10, "--batch-size", 8,
+        "fit", tones / "tones.csv", "--task", "transcribe", "--model", "lstm", "--epochs", 8, "--batch-size", 8,
         "--out", out, "--set", "model.hidden=32", "--set", "model.channels=32", "--set", "model.layers=1",
-        "--set", "augment.speed=0", "--set", "augment.frequency_mask=0", "--lr", 0.01,  # pitch is the answer
+        "--lr", 0.01, "--set", "schedule.warmup=0.3", *(f"--set=augment.{name}=0" for name in plain),
     )  # fmt: skip
     return out, told
 
 
 def test_pitches_are_learned_as_characters(trained: tuple[Path, str]) -> None:
     out, told = trained
-    assert "by gru_ctc in 10 epochs" in told
+    assert "by lstm_ctc in 8 epochs" in told
     assert "baselines   cer on test: commonest text" in told
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["task"] == "transcribe"
@@ -105,4 +106,4 @@ def test_verbs_that_do_not_serve_texts_say_so(trained: tuple[Path, str]) -> None
     out, _ = trained
     assert "answers for every frame" in refused("trace", out)
     assert "the network takes 2 tensors" in refused("explain", out)
-    assert "all views get equal answers" in refused("evaluate", out, "--views", 2)
+    assert "texts have no mean" in refused("evaluate", out, "--views", 2)

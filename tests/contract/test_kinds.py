@@ -240,6 +240,40 @@ def texts_without_classes(folder: Path) -> Any:
     return folder
 
 
+def hours(folder: Path) -> Any:
+    rows = [f"2020-01-{1 + i // 24:02} {i % 24:02}:00,{i * 7 % 50}.5,{i}" for i in range(100)]
+    (folder / "hours.csv").write_text("\n".join(["time,load,heat", *(row + "e1" for row in rows)]))
+    return folder / "hours.csv"
+
+
+def days_with_codes(folder: Path) -> Any:
+    rows = [f"2020-01-{1 + i:02},{i % 4},{i * 7 % 50}.5" for i in range(31)]
+    (folder / "days.csv").write_text("\n".join(["day,weather,rides", *rows]))
+    return folder / "days.csv"
+
+
+PAIRS = [(f"ein Satz mit der Zahl {number} .", f"a sentence with number {number} .") for number in range(30)]
+
+
+def languages(folder: Path) -> Any:
+    for part in ("train", "val"):
+        for side, language in enumerate(("de", "en")):
+            (folder / f"{part}.{language}").write_text("".join(f"{pair[side]}\n" for pair in PAIRS))
+    return folder
+
+
+def zipped_languages(folder: Path) -> Any:
+    with zipfile.ZipFile(folder / "pairs.zip", "w") as archive:
+        for side, language in enumerate(("de", "en")):
+            archive.writestr(f"pairs/train.{language}", "".join(f"{pair[side]}\n" for pair in PAIRS))
+    return folder / "pairs.zip"
+
+
+def pairs_table(folder: Path) -> Any:
+    (folder / "t.tsv").write_text("de\ten\n" + "".join(f"{one}\t{other}\n" for one, other in PAIRS))
+    return folder / "t.tsv"
+
+
 SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "truth table": (lambda folder: "xor", "gates"),
     "csv": (csv, "table"),
@@ -283,6 +317,13 @@ SOURCES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "lines of a label and a text": (labelled_txt, "text"),
     "frame of texts": (lambda folder: pl.DataFrame(TEXTS, schema=["text", "label"], orient="row"), "text"),
     "texts and labels": (lambda folder: ([text for text, _ in TEXTS], [word for _, word in TEXTS]), "text"),
+    "csv of a series": (hours, "series"),
+    "frame of a series": (lambda folder: pl.read_csv(hours(folder), try_parse_dates=True), "series"),
+    "csv of days with codes": (days_with_codes, "table"),
+    "folder of languages": (languages, "parallel"),
+    "zip of languages": (zipped_languages, "parallel"),
+    "pairs of sentences": (lambda folder: PAIRS, "parallel"),
+    "table of two columns of sentences": (pairs_table, "parallel"),
     "known images": (lambda folder: "digits", "image"),
     "running text": (running_text, "corpus"),
     "names, one a line": (listed_names, "corpus"),

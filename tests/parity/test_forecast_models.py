@@ -59,7 +59,7 @@ def test_dlinear(individual: bool, kernel: int) -> None:
     for part in ("seasonal", "trend"):
         layers = [layer for layer in getattr(theirs, part) if isinstance(layer, nn.Linear)]
         state[f"{part}.weight"] = torch.stack([layer.weight for layer in layers])
-        state[f"{part}.bias"] = torch.stack([layer.bias for layer in layers])
+        state[f"{part}.bias"] = torch.cat([layer.bias for layer in layers])
     ours.load_state_dict({name: tensor.detach().clone() for name, tensor in state.items()}, strict=True)
     x = torch.randn(2, T, columns, dtype=torch.float64)
     ahead = torch.randn(2, columns, H, K, dtype=torch.float64)

@@ -65,8 +65,8 @@ def test_equals_torchs_layers_row_by_row(cell: str, subsample: int, layers: int,
     tolerance = TOLERANCES[dtype]
     for row, expected in enumerate(wanted):
         torch.testing.assert_close(logits[row, : len(expected)], expected, rtol=tolerance, atol=tolerance)
-    sum(row.square().sum() for row in wanted).backward()  # type: ignore[union-attr]
-    sum((logits[row, :length] ** 2).sum() for row, length in enumerate(left.tolist())).backward()  # type: ignore[union-attr]
+    sum(row.square().sum() for row in wanted).backward()
+    sum((logits[row, :length] ** 2).sum() for row, length in enumerate(left.tolist())).backward()
     known = dict(ours.named_parameters())
     for name, parameter in plain.named_parameters():
         gradient = known[reference_name(name)].grad

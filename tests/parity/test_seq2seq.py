@@ -14,19 +14,14 @@ from chainrule.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
 EXACT = {"atol": 1e-10, "rtol": 1e-10}  # float64: the same sums in another order
 CELLS: dict[str, Any] = {"lstm": nn.LSTMCell, "gru": nn.GRUCell, "rnn": nn.RNNCell}
-CONFIGS = {
-    "luong": {},
-    "luong, two layers": {"layers": 2},
-    "dot": {"attention": "luong_dot"},
-    "input feeding": {"input_feeding": True},
-    "input feeding, two layers": {"input_feeding": True, "layers": 2},
+KINDS: dict[str, dict[str, Any]] = {
+    "luong": {}, "dot": {"attention": "luong_dot"}, "input feeding": {"input_feeding": True},
     "bahdanau": {"attention": "bahdanau"},
-    "bahdanau, two layers": {"attention": "bahdanau", "layers": 2},
-    "gru, luong": {"cell": "gru"},
-    "gru, bahdanau": {"cell": "gru", "attention": "bahdanau"},
-    "rnn, luong": {"cell": "rnn", "layers": 2},
-    "rnn, input feeding": {"cell": "rnn", "input_feeding": True},
-}
+}  # fmt: skip
+CONFIGS = {
+    f"{cell}, {kind}, {layers}": {"cell": cell, "layers": layers, **settings}
+    for cell in CELLS for kind, settings in KINDS.items() for layers in (1, 2)
+}  # fmt: skip
 
 
 def build(**settings: Any) -> Seq2Seq:
@@ -155,9 +150,9 @@ def test_steps_equal_the_whole_sentence(name: str) -> None:
             torch.testing.assert_close(looked, shares[:, place], **EXACT)
 
 
-@pytest.mark.parametrize("name", ["luong", "input feeding", "bahdanau"])
-def test_filling_and_later_words_change_nothing(name: str) -> None:
-    network = build(**CONFIGS[name]).eval()
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_filling_and_later_words_change_nothing(kind: str) -> None:
+    network = build(**KINDS[kind]).eval()
     source, lengths, target = sentences()
     with torch.no_grad():
         whole = network(source, lengths, target)

@@ -25,6 +25,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 KIND_PAGES = {
     "gates": "truth-tables.md",
     "table": "tables.md",
+    "text": "text.md",
     "image": "images.md",
     "mask": "masks.md",
     "audio": "sound.md",

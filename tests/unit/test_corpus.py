@@ -212,9 +212,11 @@ def test_the_window_is_the_users_or_found_and_never_the_whole_text() -> None:
 def test_usual_epochs_fall_with_the_text() -> None:
     schema = learned(read(story()))
     many, few = (dataclasses.replace(schema, tokens=tokens) for tokens in (1_000_000, 100_000_000))
-    assert corpus.usual_settings(schema, "stream", 0) == {"train.batch_size": 16, "train.epochs": 50}
+    assert corpus.usual_settings(schema, "stream", 0) == {"train.batch_size": 16, "train.epochs": 250}  # of 4 steps
+    some = dataclasses.replace(schema, tokens=160_000)
+    assert corpus.usual_settings(some, "stream", 0) == {"train.batch_size": 16, "train.epochs": 50}
     assert corpus.usual_settings(many, "stream", 0) == {"train.batch_size": 32, "train.epochs": 16}
-    assert corpus.usual_settings(few, "stream", 0) == {"train.batch_size": 64, "train.epochs": 2}
+    assert corpus.usual_settings(few, "stream", 0) == {"train.batch_size": 64, "train.epochs": 1}
 
 
 def brute_force(train: list[int], order: int, vocab: int) -> Any:

@@ -71,6 +71,20 @@ def test_a_folder_names_splits_and_languages(tmp_path: Path) -> None:
     assert notes == ["text in de, en, fr: de is translated into en (change: --target, data.source)"]
 
 
+@pytest.mark.parametrize("name", ["{}.{}.txt", "{}.{}.txt.gz", "{}.{}-x", "corpus.{}.{}"])
+def test_a_language_may_stand_before_txt(name: str, tmp_path: Path) -> None:
+    if name.endswith("-x"):
+        name = "{}.{}-DE"  # a country behind the language
+    for language, lines in (("de", GERMAN), ("en", ENGLISH)):
+        for stem in ("train", "val"):
+            write(tmp_path / name.format(stem, language), lines)
+    source = open_source(tmp_path)
+    assert parallel.recognises(source) is not None
+    parts = parallel.read(source, DataConfig())
+    assert parts["valid"].sources == [" ".join(text.split(" ")) for text in GERMAN]
+    assert set(parts) == {"train", "valid"}
+
+
 def test_languages_are_chosen_by_name(tmp_path: Path) -> None:
     records = read(multi(tmp_path), target="fr", source="en")["train"]
     assert (records.sources[0], records.targets[0]) == (ENGLISH[0], FRENCH[0])

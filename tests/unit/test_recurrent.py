@@ -109,6 +109,23 @@ def test_padding_changes_no_sound(halvings: int) -> None:
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
 
 
+def test_a_clip_tells_where_a_thing_moves() -> None:
+    """A bar that moves to the left or to the right: no single frame tells, and the mean over a map would not."""
+    torch.manual_seed(0)
+    starts, steps = torch.randint(16, (64,)), torch.tensor([1, -1]).repeat(32)
+    places = (starts[:, None] + steps[:, None] * torch.arange(6)) % 16  # (B, T)
+    clips = F.one_hot(places, 16).float()[:, None, :, None].expand(-1, 1, -1, 16, -1)
+    config = CNNLSTMConfig(in_channels=1, num_classes=2, widths=(8, 8), hidden=16, dropout=0.0)
+    network = CNNLSTM(config)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        loss = F.cross_entropy(network(clips), (steps > 0).long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.1
+
+
 def test_words_are_left_out_in_training_alone() -> None:
     torch.manual_seed(0)
     embedding = TokenEmbedding(9, 4, dropout=0.0, word_dropout=0.5)

@@ -114,7 +114,9 @@ def test_equal_seeds_draw_equally() -> None:
     assert len(set(once)) > 5
 
 
-@pytest.mark.parametrize("logits", [torch.full((4,), -math.inf), torch.full((4,), math.nan)])
+@pytest.mark.parametrize(
+    "logits", [torch.full((4,), -math.inf), torch.full((4,), math.nan), torch.tensor([0.0, math.nan, 1, 1])]
+)
 def test_nothing_to_draw_is_said(logits: Tensor) -> None:
     with pytest.raises(InputError, match="no token to draw"):
         next_token(logits, NOTHING, Sampling(), torch.Generator())

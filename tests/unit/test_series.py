@@ -24,6 +24,7 @@ from chainrule.data.series.records import SeriesRecords
 from chainrule.data.series.samples import SeriesSamples, carried
 from chainrule.data.sources import open_source
 from chainrule.data.split import complete, folds
+from chainrule.recognise import recognise
 
 
 def stamps(count: int, step: timedelta = timedelta(hours=1), first: datetime = datetime(2020, 1, 1)) -> list[datetime]:
@@ -171,7 +172,9 @@ def test_long_form_is_found() -> None:
 
 
 def test_long_form_with_a_numbered_series_and_two_columns() -> None:
-    data = long_frame().with_columns(pl.col("shop").replace_strict({"north": 7, "south": 9}), cost=pl.lit(1.5) * pl.col("sales"))
+    data = long_frame().with_columns(
+        pl.col("shop").replace_strict({"north": 7, "south": 9}), cost=pl.lit(1.5) * pl.col("sales")
+    )
     panel = read(data, series="shop").panel
     assert panel.names == ("7 sales", "7 cost", "9 sales", "9 cost")
     assert panel.owners.tolist() == [0, 0, 1, 1]
@@ -360,3 +363,11 @@ def test_only_clear_series_are_recognised_without_being_told() -> None:
     assert series.recognises(open_source(frame(200, shop=["a"] * 200))) is None
     assert series.recognises(open_source(frame(200, level=np.arange(200) % 4))) is None
     assert series.recognises(open_source(frame(200).sample(fraction=0.3, seed=1))) is None
+
+
+def test_a_target_alone_or_another_task_makes_a_table_of_a_series() -> None:
+    source = open_source(frame(200, other=np.arange(200.0) ** 0.5))
+    assert recognise(source).kind.NAME == "series"
+    assert recognise(source, target="load").kind.NAME == "table"
+    assert recognise(source, task="regress").kind.NAME == "table"
+    assert recognise(source, task="forecast", target="load").kind.NAME == "series"

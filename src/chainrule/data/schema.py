@@ -110,6 +110,7 @@ class SeriesTarget:
     scale: tuple[float, ...]  # mean absolute error of the seasonal naive forecast on the train split, for MASE
     season: int = 1  # steps of a period; 1: none
     quantiles: tuple[float, ...] = ()  # that are forecast beside the point
+    stretch: tuple[float, float] = (0.0, 0.0)  # of the interval's width, added below and above; from the valid split
 
 
 IGNORE = 255  # among encoded targets of pixels: the answer is not known

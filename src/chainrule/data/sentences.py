@@ -88,7 +88,7 @@ def roles_of(frame: pl.DataFrame, texts: Collection[str] = (), label: str = "") 
     if not found or not labels or len(beside) > 1 + MOST_OTHERS:
         return None
     written = sum(c.characters for c in found)
-    if 2 * written < sum(c.characters for c in columns):
+    if not texts and 2 * written < sum(c.characters for c in columns):
         return None
     labels.sort(key=lambda name: name.strip().lower() not in LABEL_NAMES)
     return Roles(tuple(c.name for c in found), tuple(labels), sum(c.words for c in found))

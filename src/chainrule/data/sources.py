@@ -208,7 +208,7 @@ def _open_folder(source: Source, folder: Path) -> Source:
         raise InputError(f"{source.original!r} holds no files")
     if len(folders) == 1 and not data_files and not _media(files):
         return _open_folder(source, folders[0])
-    parts = _parts(folders, data_files)
+    parts = {} if _in_languages(data_files) else _parts(folders, data_files)
     if parts:
         used = set(parts.values())
         left = tuple(f"{path.name}: not used" for path in data_files if path not in used)
@@ -281,6 +281,13 @@ def walk(root: Path) -> Iterator[tuple[str, list[str], list[str]]]:
             continue
         seen.add((state.st_dev, state.st_ino))
         yield folder, folders, files
+
+
+def _in_languages(files: list[Path]) -> bool:
+    """Whether text files come in several languages: train.de.txt beside train.en.txt."""
+    found = [re.fullmatch(r"(.+)\.[a-z]{2}([-_][A-Za-z]{2,4})?\.txt(\.gz)?", path.name) for path in files]
+    stems = [match[1] for match in found if match]
+    return len(set(stems)) < len(stems)
 
 
 def _parts(folders: list[Path], files: list[Path]) -> dict[str, Path]:

@@ -26,6 +26,7 @@ SHARES = (
     "sensitivity_at_specificity",
     "found",
     "clean_kept",
+    "exact",
 )
 FEWEST_DRAWS = 200  # the 2.5 % quantile then still has 5 draws beyond it
 FEWEST_ROWS = 2000  # of a large sample, what one draw sees at least

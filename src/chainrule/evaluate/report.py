@@ -17,7 +17,7 @@ from chainrule.evaluate.calibration import calibration
 from chainrule.evaluate.cases import class_table
 from chainrule.evaluate.charts import Bar, Series, number
 from chainrule.evaluate.sheet import LARGE_PX, WIDE_PX, is_wide
-from chainrule.functional.metrics import answers, class_counts, confusion_matrix, ranking
+from chainrule.functional.metrics import ClassCounts, answers, class_counts, confusion_matrix, ranking
 from chainrule.tasks.task import Rows
 
 FEW_ROWS = 30  # of a class: below it its recall is known to about one part in ten at best
@@ -195,7 +195,7 @@ def _charts(report: ReportData) -> dict[str, list[str]]:
     if report.monitored:
         title = f"{report.monitor} on the validation split"
         drawn["learning"].append(charts.line_chart(title, report.monitored, "iteration", report.monitor))
-    if "probabilities" in report.rows and report.classes:
+    if "probabilities" in report.rows and report.classes and report.rows["targets"].ndim == 1:
         _draw_classes(report, drawn)
     elif "predictions" in report.rows:
         true, predicted = report.rows["targets"], report.rows["predictions"]
@@ -239,8 +239,7 @@ def _per_class(report: ReportData) -> list[tuple[str, str, str, str, str]]:
     """Name, precision, recall, F1 and rows of each class; of very many classes the worst."""
     if "probabilities" not in report.rows or not report.classes:
         return []
-    chosen = answers(report.rows["probabilities"], report.positive, report.threshold)
-    counts = class_counts(report.rows["targets"], chosen, len(report.classes))
+    counts = _counts(report)
     order = np.arange(len(report.classes))
     if len(order) > MOST_CLASSES:
         order = np.argsort(np.nan_to_num(counts.f1, nan=np.inf), kind="stable")[:MOST_CLASSES]
@@ -250,6 +249,14 @@ def _per_class(report: ReportData) -> list[tuple[str, str, str, str, str]]:
         precision, recall, f1 = (_cell(float(column[k])) for column in columns)
         table.append((str(report.classes[k]), precision, recall, f1, f"{int(counts.support[k]):,}"))
     return table
+
+
+def _counts(report: ReportData) -> ClassCounts:
+    probabilities, targets = report.rows["probabilities"], report.rows["targets"]
+    if targets.ndim == 1:
+        return class_counts(targets, answers(probabilities, report.positive, report.threshold), len(report.classes))
+    true, said = targets > 0.5, probabilities >= report.threshold  # several labels a row
+    return ClassCounts((true & said).sum(0), said.sum(0), true.sum(0))
 
 
 def _overlap(report: ReportData) -> list[tuple[str, ...]]:
@@ -291,7 +298,7 @@ def imbalance_words(report: ReportData) -> str:
 
 def _calibration_words(report: ReportData) -> str:
     """What the calibration says, in a sentence."""
-    if "probabilities" not in report.rows or not report.classes:
+    if "probabilities" not in report.rows or not report.classes or report.rows["targets"].ndim > 1:
         return ""
     found = calibration(report.rows["probabilities"], report.rows["targets"], report.positive)
     leaning = "about as sure of itself as it should be"
@@ -328,7 +335,7 @@ def _limits(report: ReportData) -> list[str]:
             f"this one {report.scored} split again, for this one network."
         )
     if "probabilities" in report.rows and report.classes:
-        support = np.bincount(report.rows["targets"], minlength=len(report.classes))
+        support = _counts(report).support.astype(np.int64)
         rare = [
             f"{report.classes[k]} ({support[k]})" for k in np.argsort(support, kind="stable") if support[k] < FEW_ROWS
         ]

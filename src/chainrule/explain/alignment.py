@@ -66,6 +66,17 @@ class AlignmentExplanation:
                 lines.append(f"  {'  '.join(padded)}".rstrip())
         return "\n".join(lines)
 
+    def compared(self) -> str:
+        """Each sentence, what was written, and the truth."""
+        parts = [[one.id, " ".join(one.source[:-1]), " ".join(one.written[:-1]), one.truth] for one in self.sentences]
+        return "\n\n".join(
+            f"{name}: {source}\n  written  {written}\n  truth    {truth}" for name, source, written, truth in parts
+        )
+
+    def drawing(self) -> str:
+        """The squares of the sentence of middle length."""
+        return grid_svg(sorted(self.sentences, key=lambda one: len(one.source))[len(self.sentences) // 2])
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         sentences = [
@@ -172,7 +183,7 @@ def grid_svg(one: Alignment) -> str:
             share = float(one.shares[row, column])
             parts.append(
                 f'<rect x="{left + column * CELL_PX:.1f}" y="{y:.1f}" width="{CELL_PX - 1}" height="{CELL_PX - 1}" '
-                f'fill="var(--bar)" fill-opacity="{share:.3f}" stroke="var(--line)" stroke-width="0.5">'
+                f'fill="var(--bar, #2a7ab0)" fill-opacity="{share:.3f}" stroke="var(--line)" stroke-width="0.5">'
                 f"<title>{escape(word)} from {escape(looked)}: {share:.1%}</title></rect>"
             )
     width, height = left + len(source) * CELL_PX + 2, top + len(written) * CELL_PX + 2

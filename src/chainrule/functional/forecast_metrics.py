@@ -3,7 +3,8 @@
 Source: MASE: Hyndman, Koehler 2006, doi:10.1016/j.ijforecast.2006.03.001, equation 3; sMAPE: the M4 competition's,
 Makridakis, Spiliotis, Assimakopoulos 2020, doi:10.1016/j.ijforecast.2019.04.014; pinball: Koenker, Bassett 1978,
 doi:10.2307/1913643.
-Differs: 0 forecast as 0 has no sMAPE error (the formula says 0/0); a column whose scale is 0 (a constant) has no MASE.
+Differs: 0 forecast as 0 has no sMAPE error (the formula says 0/0); a column whose scale is 0 (a constant) is left out
+of MASE, and where there is no other, MASE is the error in standard units.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Floats = NDArray[np.float64]
-Rows = dict[str, NDArray[Any]]
+NARROWEST, WIDEST = -0.4, 4.0  # shares of an interval's width that are taken off or added on one side
 
 
 def pinball(
@@ -68,11 +69,11 @@ def forecast_scores(sums: dict[str, Any], std: Floats, scale: Floats) -> dict[st
     count = np.asarray(sums["count"], dtype=np.float64)
     total = count.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        column = sums["absolute"] / count
         usable = (scale > 0) & (count > 0)
-        ratios = np.where(usable, column / np.where(scale > 0, scale, 1.0), 0.0)
+        ratios = np.where(usable, sums["absolute"] / np.where(usable, count * scale, 1.0), 0.0)
+        scaled = (sums["absolute"] / std).sum(-1) / total
         return {
-            "mase": ratios.sum(-1) / usable.sum(-1),
+            "mase": np.where(usable.any(-1), ratios.sum(-1) / np.maximum(1, usable.sum(-1)), scaled),
             "mae": sums["absolute"].sum(-1) / total,
             "rmse": np.sqrt(sums["squared"].sum(-1) / total),
             "smape": 100 * sums["relative"].sum(-1) / total,
@@ -80,8 +81,29 @@ def forecast_scores(sums: dict[str, Any], std: Floats, scale: Floats) -> dict[st
             "coverage": sums["inside"].sum(-1) / total,
             "width_scaled": (sums["width"] / std).sum(-1) / total,
             "mse_scaled": (sums["squared"] / std**2).sum(-1) / total,
-            "mae_scaled": (sums["absolute"] / std).sum(-1) / total,
+            "mae_scaled": scaled,
         }
+
+
+def stretch_of(below: Floats, above: Floats, quantiles: Sequence[float]) -> tuple[float, float]:
+    """What to add to an interval below and above, in shares of its width, so that it covers what it is meant to.
+
+    Source: Romano, Patterson, Candes 2019, arXiv:1905.03222, section 4 (each side by itself). Windows that overlap are
+    not exchangeable, so that coverage on other data is near its aim, not guaranteed.
+
+    Args:
+        below: how far each truth lies below the interval, in shares of its width; negative inside, NaN where unknown.
+        above: the same above it.
+    """
+
+    def side(misses: Floats, level: float) -> float:
+        known = misses[np.isfinite(misses)]
+        if not len(known):
+            return 0.0
+        share = min(1.0, level * (1 + 1 / len(known)))
+        return float(np.clip(np.quantile(known, share), NARROWEST, WIDEST))
+
+    return (side(below, 1 - quantiles[0]), side(above, quantiles[-1])) if quantiles else (0.0, 0.0)
 
 
 def seasonal_scale(values: Floats, season: int) -> Floats:

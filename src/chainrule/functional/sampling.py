@@ -63,8 +63,8 @@ def keep_top_p(logits: Logits, p: float) -> Logits:
     """
     if p >= 1:
         return logits
-    ordered, places = logits.double().sort(descending=True, stable=True)
-    shares = ordered.softmax(0)
+    ordered, places = logits.sort(descending=True, stable=True)
+    shares = ordered.double().softmax(0)
     before = shares.cumsum(0) - shares  # of all likelier ones
     kept = places[before < p]
     return torch.full_like(logits, -math.inf).index_copy(0, kept, logits[kept])
@@ -88,9 +88,9 @@ def next_token(logits: Logits, seen: Bool[Tensor, " V"], how: Sampling, generato
     Raises:
         InputError: no token may be drawn.
     """
-    if not bool((logits > -math.inf).any()):
+    if not -math.inf < float(logits.max()) < math.inf:
         raise InputError("the network's outputs leave no token to draw: they are not finite; train it anew")
-    logits = repelled(logits.float(), seen, how.repetition)
+    logits = repelled(logits.double(), seen, how.repetition)
     if how.temperature == 0:
         return int(logits.argmax())
     logits = (logits - logits.max()) / how.temperature  # the largest is 0, however low the temperature

@@ -35,6 +35,7 @@ class CNNLSTMConfig:
     image_size: tuple[int, ...] = ()  # of a clip: frames, height, width
     widths: tuple[int, ...] = (32, 64, 128)  # channels of the convolutions; each halves bands, or height and width
     halvings: int = 2  # how many of them halve the time of sound as well
+    grid: int = 4  # places a side to which a picture's map is averaged: what moves has to be somewhere
     hidden: int = 128  # of each direction
     layers: int = 1
     bidirectional: bool = True
@@ -51,6 +52,8 @@ class CNNLSTMConfig:
             raise InputError(
                 f"model.num_classes and model.widths must be at least 1, got {self.num_classes} and {self.widths}"
             )
+        if self.grid < 1:
+            raise InputError(f"model.grid must be at least 1, got {self.grid}")
         if not 0 <= self.halvings <= len(self.widths):
             raise InputError(f"model.halvings is 0 to {len(self.widths)}, as many as model.widths; got {self.halvings}")
 
@@ -92,7 +95,8 @@ class CNNLSTM(nn.Module):
             ConvNorm(a, b, (2 if halves else 1, 2))
             for (a, b), halves in zip(pairwise(channels), self.halves, strict=True)
         )
-        bands = -(-config.in_features // 2 ** len(config.widths)) or 1
+        self.places = nn.AdaptiveAvgPool2d(config.grid)
+        bands = -(-config.in_features // 2 ** len(config.widths)) if self.sees_sound else config.grid**2
         self.dropout = nn.Dropout(config.dropout)
         self.recurrent = Recurrent(
             "lstm", config.widths[-1] * bands, config.hidden, layers=config.layers,
@@ -126,12 +130,13 @@ class CNNLSTM(nn.Module):
         return x.transpose(1, 2).flatten(2), lengths
 
     def of_clips(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B T D"]:
-        """Each frame through the convolutions alone, averaged over its places."""
+        """Each frame through the convolutions alone, averaged to a grid of places."""
         B, _, T, _, _ = clips.shape
         x = clips.transpose(1, 2).flatten(0, 1)
         for block in self.convolutions:
             x = block(x)
-        return x.mean((2, 3)).view(B, T, -1)
+        steps: Tensor = self.places(x).view(B, T, -1)
+        return steps
 
     def forward(self, x: Tensor, lengths: Int[Tensor, " B"] | None = None) -> Float[Tensor, "B K"]:
         """Logits per class, or numbers."""

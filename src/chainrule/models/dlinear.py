@@ -80,14 +80,15 @@ class ColumnLinear(nn.Module):
         super().__init__()
         bound = in_features**-0.5  # as torch.nn.Linear
         self.weight = nn.Parameter(torch.empty(groups, out_features, in_features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(groups, out_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(groups * out_features).uniform_(-bound, bound))
 
     def forward(self, x: Float[Tensor, "rows T"]) -> Float[Tensor, "rows outputs"]:
         """Weighted sums over time."""
         if len(self.weight) == 1:
-            return F.linear(x, self.weight[0], self.bias[0])
+            return F.linear(x, self.weight[0], self.bias)
         grouped = x.view(-1, len(self.weight), x.shape[1])  # (B, columns, T)
-        return (torch.einsum("bct,cot->bco", grouped, self.weight) + self.bias).flatten(0, 1)
+        sums = torch.einsum("bct,cot->bco", grouped, self.weight)
+        return (sums + self.bias.view(len(self.weight), -1)).flatten(0, 1)
 
 
 def moving_average(x: Float[Tensor, "rows T"], kernel: int) -> Float[Tensor, "rows T"]:

@@ -101,10 +101,10 @@ def _kept(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 def speech_training(rows: int, columns: int) -> dict[str, Any]:
-    """AdamW with a warm-up and a cosine; about 48,000 recordings heard, 15 to 150 epochs, gradients clipped."""
+    """AdamW with a long warm-up and a cosine; about 48,000 recordings heard, 15 to 150 epochs, gradients clipped."""
     return {
         "optimizer.name": "adamw", "optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 0.01,
-        "schedule.name": "cosine", "schedule.warmup": 0.1, "train.max_grad_norm": 1.0,
+        "schedule.name": "cosine", "schedule.warmup": 0.2, "train.max_grad_norm": 1.0,
         "train.batch_size": 16 if rows < 1000 else 32, "train.epochs": max(15, min(150, 48_000 // max(1, rows))),
     }  # fmt: skip
 

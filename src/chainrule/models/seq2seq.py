@@ -66,7 +66,7 @@ class Seq2SeqConfig:
 def translation_training(rows: int, columns: int) -> dict[str, Any]:
     """AdamW with a cosine, gradients cut to a norm of 1; about 350,000 pairs seen, 8 to 100 epochs."""
     return {
-        "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.beta2": 0.98,
+        "optimizer.name": "adamw", "optimizer.learning_rate": 3e-3, "optimizer.beta2": 0.98,
         "schedule.name": "cosine", "schedule.warmup": 0.05, "train.max_grad_norm": 1.0,
         "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(8, min(100, 350_000 // max(1, rows))),
     }  # fmt: skip

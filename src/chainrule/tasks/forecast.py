@@ -7,7 +7,8 @@ pinball loss beside it.
 Source: quantiles: Koenker, Bassett 1978, doi:10.2307/1913643; normalise=instance: Kim et al. 2022, Reversible Instance
     Normalization (ICLR), equations 1-4; normalise=last: Zeng et al. 2022, arXiv:2205.13504, NLinear.
 Differs: no learned scale and shift after the instance normalisation; quantiles that cross are put in order
-    (Chernozhukov, Fernandez-Val, Galichon 2010, doi:10.3982/ECTA7880), which never makes the pinball loss worse.
+    (Chernozhukov, Fernandez-Val, Galichon 2010, doi:10.3982/ECTA7880), which never makes the pinball loss worse; after
+    training the interval is widened so that it covers on the validation split (functional/forecast_metrics.py).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from chainrule.tasks.task import At, Headline, Loss, Rows, Term
 LOSSES = ("squared", "quantile")
 NORMALISATIONS = ("instance", "last", "none")
 MONITORS = ("mse_scaled", "mae_scaled", "mase", "pinball", "smape", "mae", "rmse")
+LEAST_WIDTH = 1e-6  # of an interval in standard units
 EPSILON = 1e-5  # of the variance of a window, as in the reference of Kim et al.
 
 
@@ -49,7 +51,10 @@ class ForecastConfig:
 
 
 class Normalised(nn.Module):
-    """A network that sees windows without their level and spread, which its outputs get back."""
+    """A network that sees windows without their level, or level and spread, which its outputs get back.
+
+    Distances of quantiles from the point are always in units of the window's spread: what moved much is less certain.
+    """
 
     def __init__(self, network: nn.Module, normalise: str) -> None:
         super().__init__()
@@ -59,18 +64,23 @@ class Normalised(nn.Module):
     def forward(self, seen: Float[Tensor, "rows T F"], ahead: Float[Tensor, "rows H K"]) -> Float[Tensor, "rows H Q"]:
         """Forecasts in the units of feature 0, the value; feature 1 says where it is known."""
         if self.normalise == "none":
-            outputs: Tensor = self.network(seen, ahead)
-            return outputs
-        value = seen[..., :1]
-        if self.normalise == "last":
-            level, spread = value[:, -1:], torch.ones_like(value[:, -1:])
-        else:
-            known = seen[..., 1:2]
-            count = known.sum(1, keepdim=True).clamp(min=1)
-            level = (value * known).sum(1, keepdim=True) / count
-            spread = (((value - level) ** 2 * known).sum(1, keepdim=True) / count + EPSILON).sqrt()
-        outputs = self.network(torch.cat(((value - level) / spread, seen[..., 1:]), -1), ahead)
-        return outputs * spread + level
+            return around_point(self.network(seen, ahead))
+        value, known = seen[..., :1], seen[..., 1:2]
+        count = known.sum(1, keepdim=True).clamp(min=1)
+        mean = (value * known).sum(1, keepdim=True) / count
+        spread = (((value - mean) ** 2 * known).sum(1, keepdim=True) / count + EPSILON).sqrt()
+        level, scale = (mean, spread) if self.normalise == "instance" else (value[:, -1:], torch.ones_like(spread))
+        outputs: Tensor = self.network(torch.cat(((value - level) / scale, seen[..., 1:]), -1), ahead)
+        return around_point(torch.cat((outputs[..., :1] * scale + level, outputs[..., 1:] * spread), -1))
+
+
+def around_point(outputs: Float[Tensor, "rows H Q"]) -> Float[Tensor, "rows H Q"]:
+    """The outputs with all but the first as distances from it, through which no gradient reaches it.
+
+    So the point's own weights are learned by its own loss alone.
+    """
+    point = outputs[..., :1]
+    return torch.cat((point, point.detach() + outputs[..., 1:]), -1)
 
 
 class Forecast:
@@ -121,7 +131,9 @@ class Forecast:
         mean, std = self._units(outputs)
         point = outputs[..., 0]
         quantiles = outputs[..., 1:].sort(-1).values
-        low, high = torch.minimum(quantiles[..., 0], point), torch.maximum(quantiles[..., -1], point)
+        low, high = quantiles[..., 0], quantiles[..., -1]
+        below, above = (share * (high - low) for share in self.target.stretch)
+        low, high = torch.minimum(low - below, point), torch.maximum(high + above, point)
         quantiles = torch.cat((low[..., None], quantiles[..., 1:-1], high[..., None]), -1)
         return point * std + mean, quantiles * std[:, None] + mean[:, None]
 
@@ -138,6 +150,19 @@ class Forecast:
         return {
             **forecast_sums(point, quantiles, truth, batch.mask, self.target.quantiles),
             "block": batch.ids // self.target.horizon,  # neighbours overlap: intervals draw whole blocks of windows
+        }
+
+    def misses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """(B, H x C) how far the truth lies below and above the interval, in shares of its width; NaN: not known."""
+        assert batch.targets is not None
+        assert batch.mask is not None
+        quantiles = self._outputs(network, batch)[..., 1:].double().sort(-1).values
+        low, high = quantiles[..., 0], quantiles[..., -1]
+        width = (high - low).clamp(min=LEAST_WIDTH)
+        below, above = (low - batch.targets) / width, (batch.targets - high) / width
+        unknown = ~batch.mask
+        return {
+            name: miss.masked_fill(unknown, torch.nan).flatten(1) for name, miss in (("below", below), ("above", above))
         }
 
     def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:

@@ -77,7 +77,8 @@ def probe(
     timings[str(chosen)] = timed(chosen)
     for candidate in _others(config, chosen, network, device, timings[str(chosen)] * steps):
         chosen = timed.better(candidate, chosen, timings)
-    if config.compile == "auto" and timings[str(chosen)] * steps > COMPILE_S:
+    fused = any(isinstance(module, nn.RNNBase) for module in network.modules())  # no compiler betters their kernels
+    if config.compile == "auto" and not fused and timings[str(chosen)] * steps > COMPILE_S:
         chosen = timed.better(replace(chosen, compile="on"), chosen, timings)
     if config.time_limit:
         cost = timings[str(chosen)] + timed.validation(chosen) / (config.eval_every or per_epoch)

@@ -20,7 +20,7 @@ from chainrule.data.corpus.records import CorpusRecords, lines, running
 from chainrule.data.corpus.samples import CorpusSamples, StreamFront
 from chainrule.data.corpus.schema import NAME, CorpusSchema, learn_schema, load_schema
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.order import generator_of
+from chainrule.data.order import generator_of, iterations_per_epoch
 from chainrule.data.samples import Batch
 from chainrule.data.tokens import END, UNKNOWN
 from chainrule.errors import InputError
@@ -36,7 +36,8 @@ AUGMENT = None
 FEW = 5  # things named in a finding
 SHOWN = 400  # characters of a record in the report
 SEEN = 16_000_000  # tokens that a usual run sees, one epoch after the other
-FEWEST_EPOCHS, MOST_EPOCHS = 2, 50
+FEWEST_EPOCHS, MOST_EPOCHS = 1, 50
+FEWEST_STEPS, MOST_OF_SHORT = 1000, 300  # steps that a short text is learned in as well, and epochs that it may take
 BATCHES = ((500_000, 16), (5_000_000, 32))  # windows of a batch below so many tokens of train
 LARGE_BATCH = 64
 
@@ -140,9 +141,11 @@ def pieces(schema: CorpusSchema, takes: str) -> int:
 
 
 def usual_settings(schema: CorpusSchema, takes: str, rows: int) -> dict[str, Any]:
-    """Windows of a batch, and epochs by which some 16 million tokens are seen: 2 to 50."""
+    """Windows of a batch, and epochs by which some 16 million tokens are seen: 1 to 50, up to 300 of a short text."""
     batch_size = next((size for most, size in BATCHES if schema.tokens < most), LARGE_BATCH)
     epochs = max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(SEEN / max(1, schema.tokens))))
+    per_epoch = iterations_per_epoch(-(-schema.tokens // schema.window), batch_size)
+    epochs = max(epochs, min(MOST_OF_SHORT, FEWEST_STEPS // max(1, per_epoch)))
     return {"train.batch_size": batch_size, "train.epochs": epochs}
 
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from chainrule.data import delimited
 from chainrule.data.archive import is_junk
+from chainrule.data.bilingual import sentence_columns
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
 from chainrule.data.parallel.lines import check_counts, pair_store, read_lines
@@ -26,9 +27,6 @@ SIDES = {"src": 0, "source": 0, "tgt": 1, "trg": 1, "target": 1, "ref": 1}  # na
 LANGUAGE = re.compile(rf"[a-z]{{2}}([-_][A-Za-z]{{2,4}})?|{'|'.join(SIDES)}")  # an ending that is a language
 NO_LANGUAGE = {"gz", "md", "py", "js", "ts", "db", "sh", "pt", "pl", "rs", "cc", "hs", "so", "bz", "xz"}  # "pl", too
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
-LOOKED_AT = 200  # pairs that decide whether columns hold sentences
-WORDS = 3.0  # of a sentence on average
-DISTINCT = 0.5  # share of different sentences
 
 ACCEPTED = (
     "expected two text files (fit train.de train.en), a folder with a file for each split and language (train.de, "
@@ -41,7 +39,7 @@ def recognises(source: Source) -> str | None:
     """Why this source is parallel text, in words, or None."""
     if source.path is None:
         frame = _pairs_frame(source.value)
-        return _sentences(frame) if frame is not None else None
+        return sentence_columns(frame) if frame is not None else None
     if source.second is not None:
         return f"two text files, {source.path.name} and {source.second.name}"
     if source.path.is_dir():
@@ -54,7 +52,7 @@ def recognises(source: Source) -> str | None:
         frame = read_table(source.path, DataConfig())[0]
     except InputError:
         return None
-    return _sentences(frame)
+    return sentence_columns(frame)
 
 
 def read(source: Source, options: DataConfig) -> dict[str, ParallelRecords]:
@@ -266,15 +264,3 @@ def _named(wanted: str, names: Sequence[str], source: str, role: str) -> str:
     if wanted.lstrip("-").isdigit() and -len(names) <= int(wanted) < len(names):
         return names[int(wanted)]
     raise InputError(f"{role}: {source} has no column {wanted!r}; {nearest(wanted, list(names))}")
-
-
-def _sentences(frame: pl.DataFrame) -> str | None:
-    """Why a table is parallel text: two columns, and both hold sentences that hardly repeat."""
-    if frame.width != 2 or any(dtype != pl.String for dtype in frame.dtypes) or not len(frame):
-        return None
-    for column in frame.columns:
-        cells = [cell for cell in frame[column].head(LOOKED_AT).to_list() if cell]
-        words = sum(len(cell.split()) for cell in cells) / max(1, len(cells))
-        if words < WORDS or len(set(cells)) < DISTINCT * len(cells) or len(cells) < 2:
-            return None
-    return f"two columns of sentences, {frame.columns[0]!r} and {frame.columns[1]!r}"

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from chainrule.data import delimited
+from chainrule.data.bilingual import sentence_columns
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
 from chainrule.data.sentences import head_of, head_of_json_lines, head_of_parquet, roles_of
@@ -32,17 +33,26 @@ def recognises(source: Source) -> str | None:
         seen = {part: recognises(s) for part, s in source.parts.items()}
         return next(iter(seen.values())) if all(seen.values()) else None
     if source.path is None:
-        return _recognises_value(source.value)
-    return _recognises_file(source.path) if source.path.is_file() else None
+        reason = _recognises_value(source.value)
+    else:
+        reason = _recognises_file(source.path) if source.path.is_file() else None
+    return None if reason and _is_series(source) else reason
+
+
+def _is_series(source: Source) -> bool:
+    """Whether a table can only be meant as a series."""
+    from chainrule.data.series.read import recognises as series  # which reads tables by this package
+
+    return series(source) is not None
 
 
 def _recognises_file(path: Path) -> str | None:
     ending = delimited.suffix(path)
     if ending in PARQUET:
-        return None if roles_of(head_of_parquet(path)) else "Parquet"
+        return None if _holds_texts(head_of_parquet(path)) else "Parquet"
     if ending in JSON_LINES:
         names = frames.json_lines_columns(path)
-        texts = roles_of(head_of_json_lines(path))
+        texts = _holds_texts(head_of_json_lines(path))
         return f"JSON lines with {len(names)} columns" if len(names) >= 2 and not texts else None
     if ending == ".npz":
         pairs = frames.pairs_of_arrays(frames.array_shapes(path))
@@ -50,15 +60,20 @@ def _recognises_file(path: Path) -> str | None:
     if ending not in delimited.ALWAYS | delimited.PERHAPS:
         return None
     layout = delimited.sniff(path)
-    if layout is None or roles_of(head_of(path)):
+    if layout is None or _holds_texts(head_of(path)):
         return None
     return f"{'TSV' if layout.delimiter == chr(9) else 'CSV'}, {layout.words()}"
 
 
 def _recognises_value(value: Any) -> str | None:
     reason = _table_in_memory(value)
-    texts = reason is not None and _is_of_columns(value) and roles_of(frames.to_frame(value)) is not None
+    texts = reason is not None and _is_of_columns(value) and _holds_texts(frames.to_frame(value))
     return None if texts else reason
+
+
+def _holds_texts(frame: pl.DataFrame) -> bool:
+    """Whether a table is texts with a label, or parallel text."""
+    return roles_of(frame) is not None or sentence_columns(frame) is not None
 
 
 def _is_of_columns(value: Any) -> bool:

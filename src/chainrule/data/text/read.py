@@ -121,7 +121,8 @@ def _store(source: Source, options: DataConfig) -> TextStore:
     if source.path is None:
         value = source.value
         if _is_pair(value):
-            frame = pl.DataFrame([frames.column("text", [mended(one) for one in _strings(value[0])]), frames.column("label", value[1])])
+            texts = [mended(one) for one in _strings(value[0])]
+            frame = pl.DataFrame([frames.column("text", texts), frames.column("label", value[1])])
             known = store_of(frame, replace(options, target=""), name, label="label", texts=("text",))
             return replace(known, columns=(), lines=True)
         found = _frame_of(value)

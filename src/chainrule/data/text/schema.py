@@ -119,7 +119,7 @@ def _longest(sizes: NDArray[np.int64], wanted: int) -> tuple[int, str]:
         raise InputError(f"data.max_tokens must be 0 (found) or more, got {wanted}")
     if wanted:
         return wanted, ""
-    longest = int(np.clip(np.ceil(np.percentile(sizes, SPREAD)), FEWEST, MOST))
+    longest = int(np.clip(np.percentile(sizes, SPREAD, method="lower"), FEWEST, MOST))
     cut = int((sizes > longest).sum())
     if not cut:
         return longest, ""
