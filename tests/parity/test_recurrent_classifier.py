@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from chainrule.models.bag_of_embeddings import FACTOR, BagOfEmbeddings, BagOfEmbeddingsConfig
+from chainrule.models.bag_of_embeddings import FACTORS, BagOfEmbeddings, BagOfEmbeddingsConfig
 from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
 from chainrule.models.recurrent import POOLINGS, RecurrentClassifier, RecurrentConfig, reference_name
 from chainrule.nn.recurrent import FUSED
@@ -113,8 +113,21 @@ def test_pairs_of_a_bag() -> None:
     network = shaken(BagOfEmbeddings(config))
     table = network.embedding.weight
     for row, (ids, length) in enumerate(zip(IDS.tolist(), LENGTHS.tolist(), strict=True)):
-        found = ids[:length] + [10 + (a * FACTOR + b) % 16 for a, b in pairwise(ids[:length])]
+        mixed = [a * FACTORS[0] + b * FACTORS[1] for a, b in pairwise(ids[:length])]
+        found = ids[:length] + [10 + (one ^ (one >> 17)) % 16 for one in mixed]
         torch.testing.assert_close(network.features(IDS, LENGTHS)[row], table[found].mean(0), **EXACT)
+
+
+def test_pairs_spread_over_their_buckets() -> None:
+    """Of 4,000 different pairs in 200,000 buckets about 40 meet another one; a poor hash brings thousands together."""
+    config = BagOfEmbeddingsConfig(vocab_size=1000, num_classes=2, embedding=1, buckets=200_000)
+    network = BagOfEmbeddings(config)
+    assert not network.embedding.weight[1000:].any()
+    seen: list[Tensor] = []
+    network.embedding.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    first, second = torch.arange(4000) // 63 + 4, torch.arange(4000) % 63 + 4
+    network(torch.stack((first, second), 1))
+    assert len(seen[0][:, 2].unique()) > 3900
 
 
 class ReferenceCNNLSTM(nn.Module):

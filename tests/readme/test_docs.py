@@ -30,6 +30,7 @@ KIND_PAGES = {
     "mask": "masks.md",
     "audio": "sound.md",
     "video": "video.md",
+    "series": "series.md",
 }
 PYTHON = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 UNTOLD = {"data.source", "data.source2"}  # settings that no one sets by hand

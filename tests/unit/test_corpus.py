@@ -215,7 +215,7 @@ def test_usual_epochs_fall_with_the_text() -> None:
     assert corpus.usual_settings(schema, "stream", 0) == {"train.batch_size": 16, "train.epochs": 250}  # of 4 steps
     some = dataclasses.replace(schema, tokens=160_000)
     assert corpus.usual_settings(some, "stream", 0) == {"train.batch_size": 16, "train.epochs": 50}
-    assert corpus.usual_settings(many, "stream", 0) == {"train.batch_size": 32, "train.epochs": 16}
+    assert corpus.usual_settings(many, "stream", 0) == {"train.batch_size": 16, "train.epochs": 16}
     assert corpus.usual_settings(few, "stream", 0) == {"train.batch_size": 64, "train.epochs": 1}
 
 

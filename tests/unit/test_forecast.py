@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from chainrule.functional.forecast_metrics import (
     seasonal_scale,
     stretch_of,
 )
+from chainrule.models.catalog import CATALOG
+from chainrule.models.dlinear import DLinear, DLinearConfig
 from chainrule.tasks.forecast import Forecast, ForecastConfig, Normalised
 from chainrule.tasks.task import At
 
@@ -360,3 +363,58 @@ def test_the_stretch_is_settled_on_valid_and_kept(run: chainrule.TrainedRun) -> 
     stretch = run.session.schema.target.stretch
     assert stretch != (0.0, 0.0)
     assert run.metrics["valid"]["coverage"] == pytest.approx(0.8, abs=0.02)
+
+
+ENTRIES = [name for name, entry in CATALOG.items() if entry.kinds == ("series",)]
+SIZES = {"window": 12, "horizon": 3, "columns": 1, "in_features": 4, "known_features": 2, "num_classes": 4, "hidden": 5}
+
+
+def built(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    entry = CATALOG[name]
+    known = {field.name for field in dataclasses.fields(entry.config)}
+    return entry.build(entry.config(**entry.settings, **{key: size for key, size in SIZES.items() if key in known}))
+
+
+def window(rows: int = 4) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(rows, 12, 4, generator=generator), torch.randn(rows, 3, 2, generator=generator)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_contract_of_networks_for_series(name: str) -> None:
+    network = built(name).train()
+    outputs = network(*window())
+    assert outputs.shape == (4, 3, 4)
+    (outputs**2).sum().backward()
+    for path, parameter in network.named_parameters():
+        assert parameter.grad is not None, path
+        assert parameter.grad.isfinite().all(), path
+        assert parameter.grad.abs().sum() > 0, path
+    network.eval()
+    with torch.no_grad():
+        whole = network(*window())
+        assert torch.equal(whole, network(*window()))
+        alone = torch.cat([network(*(x[row : row + 1] for x in window())) for row in range(4)])
+        torch.testing.assert_close(whole, alone, rtol=1e-4, atol=1e-5)  # float32 kernels differ by batch size
+        again = built(name).eval()
+        again.load_state_dict(network.state_dict(), strict=True)
+        assert torch.equal(again(*window()), whole)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert network(*window()).isfinite().all()
+
+
+def test_individual_columns_have_weights_of_their_own() -> None:
+    config = DLinearConfig(window=12, horizon=3, columns=2, known_features=0, num_classes=1, individual=True)
+    network, seen = DLinear(config), torch.ones(4, 12, 1)  # two windows of two columns
+    outputs = network(seen, torch.zeros(4, 3, 0))
+    torch.testing.assert_close(outputs[0], outputs[2])
+    assert not torch.equal(outputs[0], outputs[1])
+
+
+def test_parts_given_as_files(tmp_path: Path) -> None:
+    whole = noisy(400)
+    for name, part in (("train", whole[:300]), ("valid", whole[250:350]), ("test", whole[300:])):
+        part.write_csv(tmp_path / f"{name}.csv")
+    done = chainrule.fit(tmp_path, horizon=7, epochs=1, out=tmp_path / "run", set=SMALL | {"data.window": 14})
+    assert done.metrics["rows"] == {"train": 280, "valid": 80 - 31, "test": 80}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from chainrule.errors import InputError
 from chainrule.models.recurrent import PAD, START, steps_of
 
-FACTOR = 1_000_003  # a prime that spreads pairs over the buckets
+FACTORS = 2_654_435_761, 805_459_861  # primes that spread pairs over the buckets, of the first token and the second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ class BagOfEmbeddings(nn.Module):
         nn.init.normal_(self.embedding.weight, std=START)
         with torch.no_grad():
             self.embedding.weight[PAD] = 0
+            self.embedding.weight[config.vocab_size :] = 0  # a pair says nothing but its tokens until it has learned to
 
     def features(self, ids: Int[Tensor, "B T"], lengths: Int[Tensor, " B"] | None = None) -> Float[Tensor, "B D"]:
         """The mean vector; ``lengths`` None: all rows are T tokens long."""
@@ -67,10 +68,11 @@ class BagOfEmbeddings(nn.Module):
         ids = torch.where(keep, ids, PAD)
         if self.buckets and ids.shape[1] > 1:
             both = keep[:, 1:]  # where a token has one before it
-            pairs = self.vocab_size + (ids[:, :-1] * FACTOR + ids[:, 1:]) % self.buckets
+            mixed = ids[:, :-1] * FACTORS[0] + ids[:, 1:] * FACTORS[1]
+            pairs = self.vocab_size + (mixed ^ (mixed >> 17)) % self.buckets
             ids, keep = torch.cat((ids, torch.where(both, pairs, PAD)), 1), torch.cat((keep, both), 1)
         vectors = self.embedding(ids)
-        total: Tensor = (keep[:, None].to(vectors.dtype) @ vectors)[:, 0]
+        total: Tensor = (vectors * keep[..., None]).sum(1)
         return total / keep.sum(1, keepdim=True)
 
     def forward(self, ids: Int[Tensor, "B T"], lengths: Int[Tensor, " B"] | None = None) -> Float[Tensor, "B K"]:

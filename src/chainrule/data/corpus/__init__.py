@@ -38,7 +38,7 @@ SHOWN = 400  # characters of a record in the report
 SEEN = 16_000_000  # tokens that a usual run sees, one epoch after the other
 FEWEST_EPOCHS, MOST_EPOCHS = 1, 50
 FEWEST_STEPS, MOST_OF_SHORT = 1000, 300  # steps that a short text is learned in as well, and epochs that it may take
-BATCHES = ((500_000, 16), (5_000_000, 32))  # windows of a batch below so many tokens of train
+BATCHES = ((2_000_000, 16), (20_000_000, 32))  # windows of a batch below so many tokens of train
 LARGE_BATCH = 64
 
 

@@ -18,7 +18,7 @@ from chainrule.data.samples import Batch
 from chainrule.data.series.front import SeriesFront, feature_names
 from chainrule.data.series.read import read, read_inputs, recognises
 from chainrule.data.series.records import SeriesRecords
-from chainrule.data.series.samples import SeriesSamples
+from chainrule.data.series.samples import LEAST_KNOWN, SeriesSamples
 from chainrule.data.series.schema import SeriesSchema, learn_schema, load_schema
 from chainrule.errors import InputError
 
@@ -64,6 +64,12 @@ def encode(records: SeriesRecords, schema: SeriesSchema) -> SeriesSamples:
         raise InputError(f"known ahead must be {', '.join(schema.known_names)}, got {', '.join(panel.known_names)}")
     if panel.frequency != schema.frequency:
         raise InputError(f"the step is {panel.frequency.words()}, the run learned {schema.frequency.words()}")
+    least = int(np.ceil(LEAST_KNOWN * schema.window))
+    if len(records) and int(records.rows.max()) < least:
+        raise InputError(
+            f"the forecasts look back on {int(records.rows.max())} steps at most, the network sees {schema.window}: "
+            f"give {least} or more before the first one, or train with a smaller data.window"
+        )
     return SeriesSamples(records, schema)
 
 

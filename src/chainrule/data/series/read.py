@@ -65,12 +65,13 @@ def read(source: Source, options: DataConfig) -> dict[str, SeriesRecords]:
     season = next(iter(seasons), 1)
     horizon = options.horizon or max(season, 1)
     window = options.window or found_window(panel.end, horizon, seasons)
-    needed = window + 3 * horizon
+    parts = 1 if options.valid or options.test else 3  # what the source is divided into
+    needed = window + parts * horizon
     if panel.end < needed:
+        use = f"{horizon:,} each to train, validate and test on" if parts == 3 else f"{horizon:,} to forecast"
         raise InputError(
             f"{source.name} has {panel.end:,} times; a window of {window:,} and a horizon of {horizon:,} need "
-            f"{needed:,}: {window:,} to look back on, and {horizon:,} each to train, validate and test on. "
-            f"Give more rows, or a smaller --horizon or data.window"
+            f"{needed:,}: {window:,} to look back on, and {use}. Give more rows, or a smaller --horizon or data.window"
         )
     rows = np.arange(panel.end, dtype=np.int64)
     return {"all": SeriesRecords(panel=panel, rows=rows, window=window, horizon=horizon, season=season)}
