@@ -17,7 +17,7 @@ from chainrule.data.kind import DataKind, Finding
 from chainrule.data.samples import Records
 from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Target
 from chainrule.data.sources import Source, lone_folder, open_source
-from chainrule.data.split import complete, folds
+from chainrule.data.split import answerable, complete, folds
 from chainrule.errors import InputError, MissingTargetError
 from chainrule.recognise import recognise, refuse_second
 
@@ -224,7 +224,7 @@ def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, target: Tar
     chosen = next(parts[name] for name in ("test", "all", "valid", "train") if name in parts)
     if chosen.labels is None and isinstance(target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target, so it cannot be scored; use predict")
-    return chosen
+    return answerable(chosen)
 
 
 def _told_of(part: str, findings: list[Finding]) -> list[Finding]:

@@ -73,3 +73,9 @@ def test_only_training_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == ["fast"]
     assert torch.equal(network.eval()(torch.ones(1, 2)), expected)
     assert calls == ["fast"]
+
+
+def test_a_weight_of_a_recurrent_layer_counts_at_every_step() -> None:
+    frames = torch.zeros(1, 96, 3)
+    assert room._reuse(frames, over_time=True) == 96
+    assert room._reuse(frames[0], over_time=False) == 1

@@ -101,7 +101,7 @@ def complete(
         notes.insert(0, cut.reason)
     if given:
         notes.insert(0, f"{' and '.join(given)} as given")
-    return {name: found[name] for name in ("train", "valid", "test") if name in found}, "; ".join(notes)
+    return {name: answerable(found[name]) for name in ("train", "valid", "test") if name in found}, "; ".join(notes)
 
 
 def folds(records: Records, k: int, config: DataConfig, stratify: bool | None = None) -> list[Split]:
@@ -142,6 +142,14 @@ def _spans(records: Records) -> Ints | None:
     """(N, 2) first and last moments of what is to be answered, where the records have such."""
     times = records.times
     return None if times is None or times.ndim == 1 else times
+
+
+def answerable(records: Records) -> Records:
+    """The records without those that only count as time that passes."""
+    spans = _spans(records)
+    if spans is None or (spans[:, 1] < NEVER).all():
+        return records
+    return records.select(np.flatnonzero(spans[:, 1] < NEVER))
 
 
 def _widened(records: Records, shares: Shares) -> Shares:

@@ -32,6 +32,7 @@ PLANNED_SHARE = 0.88  # of a time limit; the rest is for steps that are slower t
 CLEARLY = 0.97  # of the seconds of what was chosen so far, below which another way is taken
 FAR_SLOWER = 2.0  # times the seconds in float32 from which bfloat16 is not tried
 VALID_ROWS = 512
+OVER_TIME = (nn.RNNBase, nn.Conv1d)  # layers that use their weights once for each step of a sequence
 DIVISIBLE = 2e8  # operations of a step below which a second thread costs more than it brings
 
 
@@ -154,8 +155,10 @@ class _Timer:
         self.task, self.network, self.data, self.plan = task, network, data, plan
         self.device, self.augment = device, augment
 
-        weights = sum(p.numel() for p in network.parameters())
-        reuse = max((_reuse(x) for x in data[0].batch(torch.arange(1)).inputs), default=1)
+        looked_up = sum(m.weight.numel() for m in network.modules() if isinstance(m, nn.Embedding))
+        weights = sum(p.numel() for p in network.parameters()) - looked_up
+        over_time = any(isinstance(m, OVER_TIME) for m in network.modules())
+        reuse = max((_reuse(x, over_time) for x in data[0].batch(torch.arange(1)).inputs), default=1)
         self.operations = 6.0 * weights * reuse * min(plan.train.batch_size, len(data[0]))  # of a step, estimated
 
     def better(self, candidate: Candidate, chosen: Candidate, timings: dict[str, float]) -> Candidate:
@@ -221,6 +224,8 @@ class _First:
         return self.rows
 
 
-def _reuse(inputs: torch.Tensor) -> int:
-    """How often a kernel's weight is used on one input: its positions, for images at a quarter on average."""
-    return max(1, inputs[0, 0].numel() // 4) if inputs.ndim >= 4 else 1
+def _reuse(inputs: torch.Tensor, over_time: bool) -> int:
+    """How often a weight is used on one input: at each of its positions, for images at a quarter on average."""
+    if inputs.ndim >= 4:
+        return max(1, inputs[0, 0].numel() // 4)
+    return inputs.shape[1] if over_time and inputs.ndim >= 2 else 1
