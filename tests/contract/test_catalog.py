@@ -128,4 +128,6 @@ def test_the_entry_is_complete(name: str) -> None:
     for rows in (4, 100, 50_000, 5_000_000):
         settings = entry.training(rows, 10)
         assert settings["train.epochs"] >= 1
-        assert all(setting.partition(".")[0] in ("optimizer", "schedule", "train", "model") for setting in settings)
+        assert all(
+            setting.partition(".")[0] in ("optimizer", "schedule", "train", "model", "augment") for setting in settings
+        )

@@ -157,7 +157,8 @@ def bag_training(rows: int, columns: int) -> dict[str, Any]:
     """The same at a higher rate, for about 45,000 texts; short vectors, of pairs too, and stronger decay of them."""
     return {
         **recurrent_training(rows, columns),
-        "optimizer.learning_rate": 1e-2, "optimizer.weight_decay": 0.1, "augment.word_dropout": 0.15,
+        "optimizer.learning_rate": 1e-2, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.98,
+        "augment.word_dropout": 0.15,
         "train.epochs": max(4, min(40, 45_000 // max(1, rows))),
         "model.embedding": 16, "model.buckets": min(200_000, max(2_000, 32 * rows)),
     }  # fmt: skip
