@@ -16,7 +16,7 @@ from chainrule.errors import InputError
 from chainrule.functional.recurrent import CELLS
 from chainrule.models.bag_of_embeddings import BagOfEmbeddings, BagOfEmbeddingsConfig
 from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
-from chainrule.models.recurrent import POOLINGS, UNKNOWN, RecurrentClassifier, RecurrentConfig, TokenEmbedding
+from chainrule.models.recurrent import POOLINGS, RecurrentClassifier, RecurrentConfig
 from chainrule.nn.recurrent import Recurrent
 from chainrule.trace.iteration import open_iteration
 from chainrule.trace.recurrent import gradients_over_time
@@ -126,22 +126,11 @@ def test_a_clip_tells_where_a_thing_moves() -> None:
     assert float(loss.detach()) < 0.1
 
 
-def test_words_are_left_out_in_training_alone() -> None:
-    torch.manual_seed(0)
-    embedding = TokenEmbedding(9, 4, dropout=0.0, word_dropout=0.5)
-    ids = torch.randint(2, 9, (50, 20))
-    ids[:, 10:] = 0
-    left_out = (embedding.train()(ids) == embedding.table.weight[UNKNOWN]).all(-1)
-    assert 0.4 < float(left_out[:, :10].double().mean()) < 0.6
-    assert not left_out[:, 10:].any()
-    assert torch.equal(embedding.eval()(ids), embedding.table(ids))
-
-
 @pytest.mark.parametrize(
     ("settings", "word"),
     [
         ({}, "one of both"), ({"vocab_size": 5, "in_features": 5}, "one of both"),
-        ({"in_features": 3, "word_dropout": 0.1}, "tokens"), ({"vocab_size": 5, "pooling": "first"}, "pooling"),
+        ({"vocab_size": 5, "pooling": "first"}, "pooling"),
         ({"vocab_size": 5, "num_classes": 0}, "at least 1"), ({"vocab_size": 5, "cell": "lsmt"}, "lstm"),
     ],
 )  # fmt: skip

@@ -24,7 +24,7 @@ from chainrule.errors import InputError, nearest
 from chainrule.functional.recurrent import State
 from chainrule.nn.recurrent import Recurrent, check_recurrent
 
-PAD, UNKNOWN = 0, 1  # the tokens that fill a row up, and that stand for what is not known
+PAD = 0  # the token that fills a row up
 POOLINGS = ("last", "mean", "max", "attention")
 START = 0.1  # tokens' vectors begin as N(0, 0.1^2)
 
@@ -44,7 +44,6 @@ class RecurrentConfig:
     projection: int = 0  # of an lstm: numbers that a step hands on; 0: as hidden
     pooling: str = "max"  # over a row's steps: last, mean, max or attention
     dropout: float = 0.5  # on tokens' vectors, between layers and before the head
-    word_dropout: float = 0.0  # share of tokens that are read as unknown in training
 
     def __post_init__(self) -> None:
         check_recurrent(self.cell, self.hidden, self.layers, self.dropout, self.projection)
@@ -59,18 +58,13 @@ class RecurrentConfig:
             )
         if self.pooling not in POOLINGS:
             raise InputError(f"model.pooling is {self.pooling!r}; {nearest(self.pooling, POOLINGS)}")
-        if not 0 <= self.word_dropout < 1:
-            raise InputError(f"model.word_dropout is a share from 0 to below 1, got {self.word_dropout}")
-        if self.word_dropout and not self.vocab_size:
-            raise InputError("model.word_dropout is for tokens; leave it out for frames")
 
 
 class TokenEmbedding(nn.Module):
-    """A vector for each token, with dropout of whole tokens and of single numbers; padding is zero."""
+    """A vector for each token, with dropout of single numbers; padding is zero."""
 
-    def __init__(self, vocab_size: int, size: int, *, dropout: float, word_dropout: float) -> None:
+    def __init__(self, vocab_size: int, size: int, *, dropout: float) -> None:
         super().__init__()
-        self.word_dropout = word_dropout
         self.table = nn.Embedding(vocab_size, size, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.table.weight, std=START)
@@ -79,9 +73,6 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """The vectors."""
-        if self.training and self.word_dropout:
-            left_out = torch.rand(ids.shape, device=ids.device) < self.word_dropout
-            ids = torch.where(left_out & (ids != PAD), UNKNOWN, ids)
         vectors: Tensor = self.dropout(self.table(ids))
         return vectors
 
@@ -113,9 +104,7 @@ class RecurrentClassifier(nn.Module):
         super().__init__()
         self.pooling = config.pooling
         self.embedding = (
-            TokenEmbedding(
-                config.vocab_size, config.embedding, dropout=config.dropout, word_dropout=config.word_dropout
-            )
+            TokenEmbedding(config.vocab_size, config.embedding, dropout=config.dropout)
             if config.vocab_size
             else nn.Identity()
         )
