@@ -38,8 +38,7 @@ def drawn(panel: Panel, column: int, begin: int, found: tuple[Floats, Floats, Fl
     truth = np.full(steps, np.nan)
     known = panel.values[begin : begin + steps, column]
     truth[: len(known)] = known
-    name = panel.names[column] or panel.columns[0]
-    return forecast_chart(title, panel.values[first:begin, column], truth, *found, moments, name)
+    return forecast_chart(title, panel.values[first:begin, column], truth, *found, moments, panel.names[column])
 
 
 def backtests(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:

@@ -33,6 +33,7 @@ class Explanation(Protocol):
         """The page."""
 
 
+OF_ROWS = ("classify", "regress", "multilabel")  # tasks that have one answer a row, which a kind's own way explains
 Explain = Callable[[OpenRun, Any], Explanation]  # of a run, and a source or None for its own test split
 
 
@@ -43,13 +44,18 @@ def explain(run: OpenRun, source: Any) -> Explanation:
         InputError: the data has nothing to explain, changed, or cannot be read, or Captum is not installed.
     """
     session = run.session
-    chosen = EXPLAINERS.get(session.task.name) or EXPLAINERS.get(session.kind.NAME)
+    chosen = explainer(session.task.name, session.kind.NAME)
     if chosen is None:
         raise InputError(
             f"explain serves {', '.join(EXPLAINERS)}, this run learned to {session.task.name} from {session.kind.NAME} "
             f"data; every number of one iteration is shown by: chainrule trace {run.path}"
         )
     return chosen(run, source)
+
+
+def explainer(task: str, kind: str) -> Explain | None:
+    """What explains a task on a kind of data; None where nothing does."""
+    return EXPLAINERS.get(task) or (EXPLAINERS.get(kind) if task in OF_ROWS else None)
 
 
 def explain_pixels(run: OpenRun, source: Any) -> Explanation:

@@ -55,7 +55,7 @@ def predict_series(run: OpenRun, inputs: Any, out: str | Path | None, horizon: i
     C = len(schema.target.names)
     table = polars.DataFrame({
         "time": [time for time in times for _ in range(C)],
-        "series": [name or schema.columns[0] for _ in times for name in schema.target.names],
+        "series": list(schema.target.names) * steps,
         "forecast": point.reshape(-1), "lower": low.reshape(-1), "upper": high.reshape(-1),
     })  # fmt: skip
     if out:
@@ -69,7 +69,7 @@ def predict_series(run: OpenRun, inputs: Any, out: str | Path | None, horizon: i
 
 
 def _title(panel: Panel, column: int) -> str:
-    return f"{panel.names[column] or panel.columns[0]} after {panel.written([panel.end - 1])[0]}"
+    return f"{panel.names[column]} after {panel.written([panel.end - 1])[0]}"
 
 
 def _own(run: OpenRun) -> SeriesRecords:
@@ -89,7 +89,7 @@ def _check(panel: Panel, schema: SeriesSchema, steps: int) -> list[str]:
     if begin == 0:
         raise InputError("the source has no known value to go on from")
     seen = np.isfinite(panel.values[max(0, begin - schema.window) : begin]).sum(0)
-    short = [name or schema.columns[0] for name, count in zip(panel.names, seen, strict=True)
+    short = [name for name, count in zip(panel.names, seen, strict=True)
              if count < LEAST_KNOWN * schema.window]  # fmt: skip
     if len(short) == len(panel.names):
         raise InputError(

@@ -109,4 +109,13 @@ def default_model(kind: DataKind, schema: Any) -> str:
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
         return "resnet18" if torch.cuda.is_available() else "resnet9"
-    return {"gates": "mlp", "table": "tabm", "audio": "resnet9", "mask": "unet", "text": "bag_of_embeddings", "corpus": "lstm_lm", "parallel": "lstm_attention", "series": "dlinear"}[kind.NAME]
+    return {
+        "gates": "mlp",
+        "table": "tabm",
+        "audio": "resnet9",
+        "mask": "unet",
+        "text": "bag_of_embeddings",
+        "corpus": "lstm_lm",
+        "parallel": "lstm_attention",
+        "series": "dlinear",
+    }[kind.NAME]

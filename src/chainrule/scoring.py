@@ -45,7 +45,7 @@ SEEN_ROWS = 4_096  # rows that are read at once for them
 STRETCHED_WINDOWS = 2_000  # of the validation split, by which intervals are widened
 
 
-Fit = Callable[[Mapping[str, Samples], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
+Fit = Callable[[Mapping[str, Any], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
 BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "segment": lambda samples, schema, task: pixel_baselines(
         samples["train"], samples["test"], schema.target, task.score

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chainrule.errors import InputError
-from chainrule.explaining import EXPLAINERS, Explanation, explain
+from chainrule.explaining import Explanation, explain, explainer
 from chainrule.forecasting import predict_series
 from chainrule.opened import OpenRun, listed
 from chainrule.predicting import answered, check_file, predict_masks, read_given
@@ -212,7 +212,7 @@ class TrainedRun:
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
-        known = {metrics["task"], self.opened.folder.read("schema.json")["kind"]} & EXPLAINERS.keys()
-        explain = "explain · " if known else ""
+        kind = self.opened.folder.read("schema.json")["kind"]
+        explain = "explain · " if explainer(metrics["task"], kind) else ""
         lines.append(f"next        {self._next(metrics['task'])} · evaluate · {explain}resume --epochs N")
         return lines

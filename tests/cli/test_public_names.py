@@ -12,8 +12,8 @@ from chainrule.models.catalog import CATALOG
 from chainrule.recipe import FIXED
 
 VERBS = {
-    "fit": "source source2 horizon target task model epochs batch_size lr seed valid test group folds weights time_limit device "
-    "precision out recipe settings as_json debug",
+    "fit": "source source2 target task model horizon epochs batch_size lr seed valid test group folds weights "
+    "time_limit device precision out recipe settings as_json debug",
     "look": "source source2 horizon target task settings as_json debug",
     "resume": "run epochs accept_data_change settings as_json debug",
     "evaluate": "run source source2 views as_json debug",

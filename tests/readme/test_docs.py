@@ -16,8 +16,8 @@ from chainrule.cli import app, run
 from chainrule.fitting import RESUMABLE
 from chainrule.models.catalog import CATALOG
 from chainrule.recipe import FIXED
-from chainrule.tasks.table import TASKS
 from chainrule.recognise import KINDS, find_kind
+from chainrule.tasks.table import TASKS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

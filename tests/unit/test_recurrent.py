@@ -91,6 +91,7 @@ def test_a_bag_sees_order_only_in_pairs() -> None:
     ids = torch.tensor([[3, 4, 5], [5, 4, 3]])
     for buckets, equal in ((0, True), (64, False)):
         network = BagOfEmbeddings(BagOfEmbeddingsConfig(vocab_size=9, num_classes=2, buckets=buckets)).eval()
+        nn.init.normal_(network.embedding.weight)  # pairs begin at 0
         first, second = network(ids)
         assert torch.allclose(first, second, atol=1e-6) is equal
 

@@ -326,9 +326,7 @@ def _diagonal(x_axis: Axis, y_axis: Axis) -> str:
     return f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4"/>'
 
 
-def _frame(
-    title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tuple[float, str]] = ()
-) -> str:
+def _frame(title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tuple[float, str]] = ()) -> str:
     """Grid, ticks, axis labels and title around a chart's body; ``named`` are ticks of the x axis with words."""
     parts, foot = [], HEIGHT - BOTTOM
     for tick, word in named or [(tick, number(round(tick, 12))) for tick in x_axis.ticks()]:

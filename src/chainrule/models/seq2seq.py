@@ -27,11 +27,9 @@ from chainrule.nn.recurrent import Recurrent
 CELLS = ("lstm", "gru", "rnn")
 ATTENTIONS = ("luong", "luong_dot", "bahdanau")
 PAD = 0  # the token that fills a sentence up
-START = 0.3  # embeddings begin within this range of 0; a third of it takes twice the steps until attention finds its place
+START = 0.3  # embeddings begin within this range of 0; within a third of it attention finds its place far later
 
-State = tuple[
-    Tensor, ...
-]  # memory, its keys, its mask, the vector that is fed, the decoder's hidden states; batch first
+State = tuple[Tensor, ...]  # memory, keys, mask, the vector that is fed, the decoder's hidden states; batch first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ def findings(records: SeriesRecords) -> list[Finding]:
     for name, column in zip(panel.names, panel.values.T, strict=True):
         known = column[np.isfinite(column)]
         if len(known) and known.min() == known.max():
-            found.append(Finding("warning", f"{name or panel.columns[0]!r} is constant: always {known[0]:g}"))
+            found.append(Finding("warning", f"{name!r} is constant: always {known[0]:g}"))
     return found
 
 
@@ -134,7 +134,7 @@ def show(records: SeriesRecords, row: int) -> Shown:
     panel, step = records.panel, int(records.rows[row])
     values = {"from": records.ids[row]}
     for name, value in zip(panel.names, panel.values[step - 1], strict=True):
-        values[f"last {name or panel.columns[0]}"] = f"{value:.6g}"
+        values[f"last {name}"] = f"{value:.6g}"
     return Shown(values=values)
 
 

@@ -74,7 +74,7 @@ def read(source: Source, options: DataConfig) -> dict[str, SeriesRecords]:
             f"{needed:,}: {window:,} to look back on, and {use}. Give more rows, or a smaller --horizon or data.window"
         )
     rows = np.arange(panel.end, dtype=np.int64)
-    return {"all": SeriesRecords(panel=panel, rows=rows, window=window, horizon=horizon, season=season)}
+    return {"all": SeriesRecords(panel=panel, rows=rows, window=window, horizon=horizon)}
 
 
 def found_window(count: int, horizon: int, seasons: Collection[int]) -> int:
@@ -124,7 +124,7 @@ def read_inputs(inputs: Sequence[Any], schema: SeriesSchema) -> SeriesRecords:
     panel = panel_of(source, schema)
     return SeriesRecords(
         panel=panel, rows=np.array([panel.end], dtype=np.int64), window=schema.window,
-        horizon=schema.target.horizon, season=schema.target.season,
+        horizon=schema.target.horizon,
     )  # fmt: skip
 
 

@@ -26,7 +26,6 @@ class SeriesRecords:
     rows: Ints  # steps at which forecasts begin
     window: int  # steps that a forecast looks back
     horizon: int
-    season: int  # that the frequency suggests; 1: none
 
     def __len__(self) -> int:
         return len(self.rows)
