@@ -117,6 +117,9 @@ def test_the_published_number_of_parameters(name: str) -> None:
     assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
 
 
+PARTS = {"optimizer", "schedule", "train", "model", "augment", "task"}  # of a recipe that a network may have a say in
+
+
 @pytest.mark.parametrize("name", list(CATALOG))
 def test_the_entry_is_complete(name: str) -> None:
     entry = CATALOG[name]
@@ -129,5 +132,6 @@ def test_the_entry_is_complete(name: str) -> None:
         settings = entry.training(rows, 10)
         assert settings["train.epochs"] >= 1
         assert all(
-            setting.partition(".")[0] in ("optimizer", "schedule", "train", "model", "augment") for setting in settings
+            setting.partition(".")[0] in ("optimizer", "schedule", "train", "model", "augment", "task")
+            for setting in settings
         )

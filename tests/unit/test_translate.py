@@ -95,7 +95,7 @@ def test_measured_nats_are_the_loss_without_smoothing() -> None:
 
 
 def test_examined_rows_give_sacrebleus_scores_and_those_of_every_draw() -> None:
-    task, network, samples, _ = made(beams=2)
+    task, network, samples, _ = made(beam=2)
     batch = whole(samples)
     with torch.no_grad():
         rows = {name: x.numpy() for name, x in task.examine(network, batch, 1).items()}
@@ -115,7 +115,7 @@ def test_examined_rows_give_sacrebleus_scores_and_those_of_every_draw() -> None:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_a_translation_does_not_depend_on_its_neighbours(beams: int) -> None:
-    task, network, samples, _ = made(beams=beams)
+    task, network, samples, _ = made(beam=beams)
     with torch.no_grad():
         together = task.predict(network, whole(samples))["prediction"]
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(3))
@@ -148,7 +148,7 @@ def test_settings_out_of_range_are_refused() -> None:
 
 
 def test_a_batch_is_learned_by_heart() -> None:
-    task, network, samples, _ = made(32, label_smoothing=0.0, beams=2)
+    task, network, samples, _ = made(32, label_smoothing=0.0, beam=2)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
     batch, training = samples.batch(torch.arange(12)), samples.batch(torch.arange(12), torch.Generator())
     network.train()
@@ -176,7 +176,7 @@ def test_baselines_copy_and_look_up() -> None:
 
 
 def test_an_alignment_is_told_word_by_word(tmp_path: Path) -> None:
-    task, network, samples, _ = made(beams=2)
+    task, network, samples, _ = made(beam=2)
     found = explain_alignment(network, task, samples)
     assert isinstance(found, AlignmentExplanation)
     assert len(found.sentences) == 8
@@ -212,7 +212,7 @@ def test_pieces_of_words_are_put_together() -> None:
 
 def test_pieces_shares_are_joined_to_words() -> None:
     """Those of a read word's pieces are added up, those of a written word's are averaged."""
-    task, network, _, _ = made(beams=1)
+    task, network, _, _ = made(beam=1)
     records = parallel.read(open_source([("abcd xyz", "uvw pq"), ("abce xyw", "uvq pw")]), DataConfig())["all"]
     schema = parallel.learn_schema(records, DataConfig(vocab_size=262))
     sizes: dict[str, Any] = parallel.sizes(schema, "pair") | {"embedding": 8, "hidden": 8, "dropout": 0.0}

@@ -131,7 +131,7 @@ def _aligned(translator: Translator, task: Translate, samples: ParallelSamples, 
     batch = samples.batch(row)
     device = next(translator.parameters()).device
     source, lengths = (x.to(device) for x in batch.inputs[:2])
-    (one,) = translator.write(source, lengths, task.config.beams, task.config.length_penalty)
+    (one,) = translator.write(source, lengths, task.config.beam, task.config.length_penalty)
     given = torch.tensor([[BEGIN, *one.tokens[:-1]]], device=device)
     shares = translator.network.aligned(source, lengths, given)[1][0].double().cpu().numpy()
     schema = translator.schema

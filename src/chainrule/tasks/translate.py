@@ -42,15 +42,15 @@ class TranslateConfig:
     """How sentences are learned and written."""
 
     label_smoothing: float = 0.1
-    beams: int = 5  # beginnings that the final scores and predictions follow; 1: the likeliest token each time
+    beam: int = 5  # beginnings that the final scores and predictions follow; 1: the likeliest token each time
     length_penalty: float = 1.0  # alpha of Wu et al.: 0 prefers short sentences, 1 compares by nats a token
     monitor: str = "nats"
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"task.label_smoothing is a share from 0 to below 1, got {self.label_smoothing}")
-        if not 1 <= self.beams <= MOST_BEAMS:
-            raise InputError(f"task.beams is a number from 1 to {MOST_BEAMS}, got {self.beams}")
+        if not 1 <= self.beam <= MOST_BEAMS:
+            raise InputError(f"task.beam is a number from 1 to {MOST_BEAMS}, got {self.beam}")
         if not 0 <= self.length_penalty <= 5:
             raise InputError(f"task.length_penalty is a number from 0 to 5, got {self.length_penalty}")
         if self.monitor not in MONITORS:
@@ -190,7 +190,7 @@ class Translate:
         assert isinstance(network, Fronted)
         assert isinstance(network.network, Translator)
         source, lengths = network.front(*batch.inputs)[:2]
-        return network.network.write(source, lengths, self.config.beams, self.config.length_penalty)
+        return network.network.write(source, lengths, self.config.beam, self.config.length_penalty)
 
     def score(self, rows: Rows) -> dict[str, float]:
         """nats and perplexity of a token, accuracy; of decoded sentences bleu, chrf and length_ratio."""
