@@ -31,6 +31,8 @@ KIND_PAGES = {
     "audio": "sound.md",
     "video": "video.md",
     "series": "series.md",
+    "parallel": "translation.md",
+    "corpus": "corpus.md",
 }
 PYTHON = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 UNTOLD: set[str] = set()  # settings that no one sets by hand

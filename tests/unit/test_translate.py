@@ -142,7 +142,7 @@ def test_a_module_that_cannot_write_is_refused() -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    for settings in ({"beams": 0}, {"label_smoothing": 1.0}, {"length_penalty": -1.0}, {"monitor": "bleu"}):
+    for settings in ({"beam": 0}, {"label_smoothing": 1.0}, {"length_penalty": -1.0}, {"monitor": "bleu"}):
         with pytest.raises(InputError, match=f"task.{next(iter(settings))}"):
             TranslateConfig(**settings)  # type: ignore[arg-type]
 
