@@ -83,7 +83,7 @@ def fit(
             f"model is {model!r}; give a name (chainrule.models() lists them) or an nn.Module that is built"
         )
     source = source if source2 is None else [source, source2]
-    if not (isinstance(valid, str | Path | None) and isinstance(test, str | Path | None)):
+    if not (is_place(valid) and is_place(test)):
         parts = {"train": source, "valid": valid, "test": test}
         source = {name: part for name, part in parts.items() if part is not None}
         valid = test = None
@@ -288,6 +288,11 @@ def datasets(name: str | None = None) -> list[dict[str, Any]]:
     """
     chosen = known_datasets() if name is None else [dataset(name)]
     return [{"name": known.name, "what": known.what, "home": known.home} for known in chosen]
+
+
+def is_place(source: Any) -> bool:
+    """Whether this names a source, or none, rather than being one in memory: a text has several lines."""
+    return source is None or isinstance(source, Path) or (isinstance(source, str) and "\n" not in source)
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from chainrule.data.samples import Samples
 from chainrule.data.schema import describe_target
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
+from chainrule.generating import write_sample
 from chainrule.prepare import Prepared, absolute, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
@@ -41,6 +42,7 @@ RESUMABLE = (  # what resume may change; everything else would make it another r
     "train.device", "train.threads", "train.precision", "train.channels_last", "train.compile", "train.micro_batch",
     "data.accept_data_change",
 )  # fmt: skip
+SAMPLED = {"language": write_sample}  # tasks whose network shows what it can at each evaluation, in samples/
 HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned
 
 
@@ -92,6 +94,8 @@ class Training:
         data = self.samples["train"], self.samples["valid"]
         plan = plan_of(self.recipe)
         for report in train(session.task, session.module, data, plan, self.run, session.arithmetic, session.augment()):
+            if report.valid is not None and session.task.name in SAMPLED:
+                report.notes.append(SAMPLED[session.task.name](session, self.run, report.step))
             if report.valid is not None or report.step % every == 0:
                 self.run.log(_event(report))
             yield report
@@ -139,6 +143,8 @@ def start_training(
         notes.append(why)
     if network is not None:
         session.check_outputs(samples["train"])
+    if recipe.train.micro_batch and session.task.unit == "batch":
+        raise InputError(f"train.micro_batch divides a batch, which {session.task.name} sees whole; leave it out")
     pictures = augmented_rows(session, prepared.parts["train"])
     timings = _settle(session, samples)
     run = Run.create(out or free_folder(prepared.name))

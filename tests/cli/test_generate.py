@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.texts import names, story
 
+import chainrule
 from chainrule.cli import run
 
 SHORT = ["--epochs", "1", "--set", "model.hidden=12", "--set", "model.layers=1", "--set", "train.threads=1"]
@@ -104,3 +105,25 @@ def test_another_text_is_scored(tale: Path, tmp_path: Path, capsys: pytest.Captu
     assert run(["evaluate", str(tale), str(tmp_path / "other.txt")]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("nats", "perplexity", "bits_per_char", "bits_per_byte"))
+
+
+def test_what_it_writes_is_shown_while_it_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "song.txt"
+    path.write_text("la la la lo la la le la\n" * 200)
+    small = ["--set", "model.hidden=8", "--set", "model.layers=1", "--set", "data.window=16"]
+    assert run(["fit", str(path), "--model", "lstm", "--epochs", "2", "--out", str(tmp_path / "run"), *small]) == 0
+    shown = sorted((tmp_path / "run/samples").glob("step-*.txt"))
+    assert len(shown) == 2
+    assert shown[-1].read_text().strip() in capsys.readouterr().err
+    capsys.readouterr()
+    assert (
+        run(["fit", str(path), "--model", "lstm", "--out", str(tmp_path / "no"), "--set", "train.micro_batch=4"]) == 2
+    )
+    assert "sees whole" in capsys.readouterr().err
+
+
+def test_texts_in_memory_are_train_and_valid(tmp_path: Path) -> None:
+    text = "la la la lo la la le la\n" * 100
+    settings = {"model.hidden": 8, "model.layers": 1, "data.window": 16}
+    trained = chainrule.fit(text, valid=text, test=text, model="lstm", epochs=1, out=tmp_path / "run", set=settings)
+    assert trained.metrics["rows"]["valid"] > 0
