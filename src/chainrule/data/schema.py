@@ -124,8 +124,10 @@ def describe_target(target: Target) -> str:
     """A target in words."""
     if isinstance(target, NumberTarget):
         return f"{target.name!r} (a number, {target.mean:.4g} +- {target.std:.4g})"
-    if isinstance(target, TokensTarget | SentenceTarget):
-        return f"the {target.name} of {target.vocab_size:,} kinds"
+    if isinstance(target, TokensTarget):
+        return f"the next of {target.vocab_size:,} tokens"
+    if isinstance(target, SentenceTarget):
+        return f"sentences in {target.name!r} ({target.vocab_size:,} tokens)"
     if isinstance(target, TranscriptTarget):
         return f"{target.name!r} (text of {len(target.characters)} characters)"
     if isinstance(target, SeriesTarget):

@@ -107,7 +107,7 @@ def _tokenizer(texts: list[str], options: DataConfig) -> tuple[Tokenizer, str]:
     tokenizer = learn_tokenizer(texts, scheme, size, lower=True, least=LEAST_RARE if scheme == "words" else 1)
     rare = f"words that come in train {LEAST_RARE} times or more"
     if scheme == "words" and len(tokenizer) < FEW_WORDS:
-        tokenizer, rare = learn_tokenizer(texts, scheme, size, lower=True), "all words of train"
+        tokenizer, rare = learn_tokenizer(texts, scheme, size, lower=True), "words, all of train"
     known = f"{len(tokenizer) - len(SPECIALS):,}"
     of = {"words": f"{known} {rare}", "bpe": f"{known} pieces of words", "characters": f"{known} characters"}[scheme]
     told = f"texts are read as {of}, in small letters{', because ' + why if why else ''}"
