@@ -66,7 +66,7 @@ def write_series(path: Path) -> Tensor:
     rng = np.random.default_rng(0)
     hours = np.arange(MOMENTS)
     values = np.sin(2 * np.pi * hours / 24) + 0.3 * rng.standard_normal(MOMENTS)
-    times = np.datetime64("2020-01-01T00", "h") + hours
+    times = (np.datetime64("2020-01-01T00", "h") + hours).astype("datetime64[m]")
     path.write_text("time,value\n" + "\n".join(f"{t},{v:.5f}" for t, v in zip(times, values, strict=True)))
     return torch.from_numpy((values - values.mean()) / values.std()).float()
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from chainrule.data.config import checked_horizon
 from chainrule.data.known import datasets as known_datasets
 from chainrule.data.schema import describe_target
 from chainrule.data.sources import dataset
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from chainrule.trace.tree import Iteration
 
 TRACED_ROWS = 4  # rows of the batch that trace opens
+UNTRACED = ("language", "translate")  # tasks whose networks answer more than once for a row
 Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
 Tell = Callable[[str], None]  # called with lines for a person
 
@@ -89,7 +91,7 @@ def fit(
         valid = test = None
     flags = {
         "data.target": target, "data.task": task, "data.valid": valid, "data.test": test, "data.group": group,
-        "data.horizon": horizon,
+        "data.horizon": checked_horizon(horizon),
         "train.epochs": epochs, "train.batch_size": batch_size, "optimizer.learning_rate": lr, "train.seed": seed,
         "train.time_limit": None if time_limit is None else seconds(time_limit), "train.device": device,
         "train.precision": precision,
@@ -138,7 +140,8 @@ def look(
 ) -> Looked:  # fmt: skip
     """What a source is, what is wrong with it, how it would be divided and what a baseline scores; trains nothing."""
     source = source if source2 is None else [source, source2]
-    settings = given({"data.target": target, "data.task": task, "data.horizon": horizon}) | dict(set or {})
+    flags = {"data.target": target, "data.task": task, "data.horizon": checked_horizon(horizon)}
+    settings = given(flags) | dict(set or {})
     unknown = [name for name in settings if not name.startswith("data.")]
     if unknown:
         raise InputError(f"look trains nothing, so {', '.join(unknown)} has no effect; only data.* can be set")
@@ -187,6 +190,11 @@ def trace(
         settings |= given({"data.target": target})
         small = {} if model or "model.name" in settings else {"model.hidden": 4}
         session, prepared = fresh_session(source, small | settings, model)
+    if session.task.name in UNTRACED:
+        raise InputError(
+            f"trace opens networks with one answer for each row; this one learns to {session.task.name}, an answer for "
+            "every token"
+        )
     samples = session.encode(prepared.parts["train"])
     batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))
     assert batch.targets is not None

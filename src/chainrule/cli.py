@@ -183,6 +183,8 @@ def generate(
     debug: Debug = False,
 ) -> None:
     """Go on with a text, as RUN learned to; shown while it is written."""
+    if number < 1:
+        raise InputError(f"-n is a number of texts from 1, got {number}")
     trained, texts = _api().load(run), list[str]()
     for place in range(number):
         pieces = trained.generate(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from chainrule.data.mask.augment import MaskAugmentConfig
 from chainrule.data.mask.samples import MaskSamples
-from chainrule.data.sources import open_source
+from chainrule.data.sources import open_source, path_of
 from chainrule.data.text.samples import TextSamples
 from chainrule.errors import InputError
 from chainrule.evaluate.cases import dice_of_rows, telling_rows
@@ -47,8 +47,8 @@ def explain(run: OpenRun, source: Any) -> Explanation:
     chosen = explainer(session.task.name, session.kind.NAME)
     if chosen is None:
         raise InputError(
-            f"explain serves {', '.join(EXPLAINERS)}, this run learned to {session.task.name} from {session.kind.NAME} "
-            f"data; every number of one iteration is shown by: chainrule trace {run.path}"
+            f"this run learned to {session.task.name} from {session.kind.NAME} data, which explain does not serve; it "
+            f"serves rows of tables, texts, images, sound and video, masks and translations"
         )
     return chosen(run, source)
 
@@ -126,7 +126,7 @@ def explain_texts(run: OpenRun, source: Any) -> Explanation:
     one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
     if source is None:
         records = run.prepared().parts["test"]
-    elif isinstance(one, str | Path) and Path(one).exists() and session.kind.recognises(open_source(one)):
+    elif isinstance(one, str | Path) and path_of(one) and session.kind.recognises(open_source(one)):
         records = run.labelled(one)
     else:
         records = run.inputs(source)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from chainrule.backtests import HORIZONS_SHOWN, Floats, drawn, forecasts
+from chainrule.data.config import checked_horizon
+from chainrule.data.series.moments import Ints
 from chainrule.data.series.panel import Panel
-from chainrule.data.series.records import SeriesRecords
-from chainrule.data.series.samples import LEAST_KNOWN
+from chainrule.data.series.records import LEAST_KNOWN, SeriesRecords
 from chainrule.data.series.schema import SeriesSchema
 from chainrule.errors import InputError
 from chainrule.evaluate.charts import stacked
@@ -41,68 +42,83 @@ def predict_series(run: OpenRun, inputs: Any, out: str | Path | None, horizon: i
     import polars
 
     schema: SeriesSchema = run.session.schema
-    steps = schema.target.horizon if horizon is None else horizon
-    if steps < 1:
-        raise InputError(f"--horizon must be 1 or more, got {steps}")
+    steps = checked_horizon(horizon) or schema.target.horizon
     if out:
         check_file(out)
     records = _own(run) if inputs is None else run.inputs(inputs)
     assert isinstance(records, SeriesRecords)
-    panel, begin = records.panel, records.panel.end
-    run.notes += _check(panel, schema, steps)
-    point, low, high = rolled(run.session, replace(records, rows=np.array([begin])), steps)
-    times = panel.written(np.arange(begin, begin + steps))
-    C = len(schema.target.names)
+    panel = records.panel
+    ends, C = panel.ends, len(schema.target.names)
+    run.notes += _little_known(panel, ends, schema.window)
+    for begin in np.unique(ends).tolist():
+        run.notes += _check(panel, np.flatnonzero(ends == begin), begin, schema, steps)
+    run.notes[:] = dict.fromkeys(run.notes)
+    if len(np.unique(ends)) > 1:
+        run.notes.append("the series end at different times: each is continued from its own end")
+    point, low, high = continued(run.session, records, ends, steps)
+    places = ends + np.arange(steps)[:, None]  # (steps, C)
+    order = np.argsort(places, axis=None, kind="stable")
     table = polars.DataFrame({
-        "time": [time for time in times for _ in range(C)],
-        "series": list(schema.target.names) * steps,
-        "forecast": point.reshape(-1), "lower": low.reshape(-1), "upper": high.reshape(-1),
+        "time": panel.written(places.reshape(-1)[order]),
+        "series": [schema.target.names[column] for column in (order % C).tolist()],
+        **{name: values.reshape(-1)[order] for name, values in (("forecast", point), ("lower", low), ("upper", high))},
     })  # fmt: skip
     if out:
         table.write_csv(out)
         charts = [
-            drawn(panel, c, begin, (point[:, c], low[:, c], high[:, c]), HORIZONS_SHOWN * steps, _title(panel, c))
-            for c in range(min(C, MOST_CHARTS))
+            drawn(panel, c, end, (point[:, c], low[:, c], high[:, c]), HORIZONS_SHOWN * steps, _title(panel, c, end))
+            for c, end in enumerate(ends[:MOST_CHARTS].tolist())
         ]
         Path(out).with_suffix(".svg").write_text(stacked(charts), encoding="utf-8")
     return table
 
 
-def _title(panel: Panel, column: int) -> str:
-    return f"{panel.names[column]} after {panel.written([panel.end - 1])[0]}"
+def _title(panel: Panel, column: int, end: int) -> str:
+    return f"{panel.names[column]} after {panel.written([end - 1])[0]}"
 
 
 def _own(run: OpenRun) -> SeriesRecords:
     """The run's own series, from its end."""
+    run.notes = []
     records = run.prepared().parts["test"]
     assert isinstance(records, SeriesRecords)
     return records
 
 
-def _check(panel: Panel, schema: SeriesSchema, steps: int) -> list[str]:
-    """What a person must hear of this forecast.
+def _little_known(panel: Panel, ends: Ints, window: int) -> list[str]:
+    """The series of which less than half of the last window is known, in words.
 
     Raises:
-        InputError: nothing to look back on, or something that must be known ahead is not.
+        InputError: so it is with all of them, or one is not known at all.
     """
-    notes, begin, H = [], panel.end, schema.target.horizon
-    if begin == 0:
-        raise InputError("the source has no known value to go on from")
-    seen = np.isfinite(panel.values[max(0, begin - schema.window) : begin]).sum(0)
-    short = [name for name, count in zip(panel.names, seen, strict=True)
-             if count < LEAST_KNOWN * schema.window]  # fmt: skip
-    if len(short) == len(panel.names):
+    names = panel.names
+    empty = [name for name, end in zip(names, ends, strict=True) if end == 0]
+    if empty:
+        raise InputError(f"the source has no known value of {', '.join(empty[:5])} to go on from")
+    known = np.isfinite(panel.values)
+    seen = np.array([known[max(0, end - window) : end, column].sum() for column, end in enumerate(ends)])
+    short = [name for name, count in zip(names, seen, strict=True) if count < LEAST_KNOWN * window]
+    if len(short) == len(names):
         raise InputError(
-            f"the source has {int(seen.max())} known values to look back on, the network sees {schema.window}: give at "
-            f"least {int(np.ceil(LEAST_KNOWN * schema.window))}, better all"
+            f"the source has {int(seen.max())} known values to look back on, the network sees {window}: give at "
+            f"least {int(np.ceil(LEAST_KNOWN * window))}, better all"
         )
-    if short:
-        notes.append(
-            f"little is known of the last {schema.window} steps of {', '.join(short[:5])}: its forecast is a guess"
-        )
+    if not short:
+        return []
+    return [f"little is known of the last {window} steps of {', '.join(short[:5])}: its forecast is a guess"]
+
+
+def _check(panel: Panel, columns: Ints, begin: int, schema: SeriesSchema, steps: int) -> list[str]:
+    """What a person must hear of the forecast of these columns from step ``begin``.
+
+    Raises:
+        InputError: something that must be known ahead is not.
+    """
+    notes, H = [], schema.target.horizon
     if schema.known_names:
-        ahead = np.full((steps, *panel.known.shape[1:]), np.nan)
-        given = panel.known[begin : begin + steps]
+        owners = np.unique(panel.owners[columns])
+        ahead = np.full((steps, len(owners), len(schema.known_names)), np.nan)
+        given = panel.known[begin : begin + steps, owners]
         ahead[: len(given)] = given
         missing = np.argwhere(~np.isfinite(ahead))
         if len(missing):
@@ -125,6 +141,17 @@ def _check(panel: Panel, schema: SeriesSchema, steps: int) -> list[str]:
             )
         notes.append(f"steps {H + 1} to {steps} look back on forecasts: the run was trained for {H} (--horizon {H})")
     return notes
+
+
+def continued(session: Session, records: SeriesRecords, ends: Ints, steps: int) -> tuple[Floats, Floats, Floats]:
+    """(steps, C) points, lower and upper ends, each column's from its own step of ``ends`` on."""
+    found = [np.zeros((steps, len(ends))) for _ in range(3)]
+    for begin in np.unique(ends).tolist():
+        columns = ends == begin
+        for whole, part in zip(found, rolled(session, replace(records, rows=np.array([begin])), steps), strict=True):
+            whole[:, columns] = part[:, columns]
+    point, low, high = found
+    return point, low, high
 
 
 def rolled(session: Session, records: SeriesRecords, steps: int) -> tuple[Floats, Floats, Floats]:

@@ -108,6 +108,11 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     else:
         parts, divided = _fold(usable, fold, config)
     findings += dropped
+    absent = [name for name in ("valid", "test") if name not in parts]
+    if absent:
+        raise InputError(
+            f"there is no {absent[0]} part: data.{absent[0]}_share is 0; set it above 0, or give --{absent[0]} SOURCE"
+        )
     train = parts["train"]
     if train is parts["test"]:
         divided = "a truth table is its own train, validation and test set"

@@ -87,7 +87,8 @@ def recognise(source: Source, named: str = "", task: str = "", target: str = "")
             return Recognised(kind, reason or "you said so")
     raise InputError(
         f"{source.original or 'this data'} is not recognised. Expected a table (CSV, TSV, Parquet, JSONL; also .gz), "
-        "a folder of class folders with images, sound or videos, a folder of images and masks, arrays (.npz, idx), a "
+        "a text (.txt; a folder of them, two files of sentences and their translations), a folder of class folders "
+        "with images, sound, videos or texts, a folder of images and masks, arrays (.npz, idx), a "
         "truth table (or, and, nand, xor) or the name of a known data set (chainrule datasets)"
     )
 

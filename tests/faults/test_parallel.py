@@ -158,8 +158,8 @@ def test_prediction_says_what_it_cannot_read(tmp_path: Path) -> None:
     schema = parallel.learn_schema(records, DataConfig())
     table = write(tmp_path / "t.csv", ["nr,text", "1,ein Hund", "2,eine Katze"])
     for given, words in (
-        ([], "no sentence came"), ([7], "a int is no sentence"), ([tmp_path / "none.txt"], "is no file"),
-        (["./none.de"], "is no file"), ([table], "has no column 'de'; it has nr, text"),
+        ([], "no sentence came"), ([7], "a int is no sentence"), ([tmp_path / "none.txt"], "there is no file"),
+        (["./none.de"], "there is no file"), ([table], "has no column 'de'; it has nr, text"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             parallel.read_inputs(given, schema)

@@ -96,7 +96,7 @@ def test_repeated_times() -> None:
     same = pl.concat([frame(100), frame(3)])
     assert any("3 rows repeat another one" in text for _, text in told(same))
     other = pl.concat([frame(100), frame(3).with_columns(pl.col("load") + 1)])
-    message = refused(other)
+    message = refused(pl.concat([other, frame(1).with_columns(pl.col("load") + 2)]))
     assert "3 times that stand in several rows with different values" in message
     assert "data.series=COLUMN" in message
 
@@ -214,3 +214,49 @@ def test_a_horizon_for_data_without_time(tmp_path: Path) -> None:
     table = pl.DataFrame({"a": np.arange(50.0), "label": ["x", "y"] * 25})
     with pytest.raises(InputError, match="no column of times"):
         chainrule.fit(table, horizon=4, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("horizon", [0, -1])
+def test_a_horizon_below_one(horizon: int, tmp_path: Path) -> None:
+    for verb in (chainrule.look, lambda *args, **more: chainrule.fit(*args, out=tmp_path / "run", **more)):
+        with pytest.raises(InputError, match=f"--horizon must be 1 or more steps, got {horizon}"):
+            verb(frame(100), horizon=horizon)
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_of_no_rows(part: str) -> None:
+    with pytest.raises(InputError, match=f"there is no {part} part: data.{part}_share is 0"):
+        chainrule.look(frame(100), horizon=4, set={f"data.{part}_share": 0})
+
+
+@pytest.mark.parametrize(("part", "first", "last"), [("train", 0, 138), ("valid", 136, 172), ("test", 170, 199)])
+def test_a_part_in_which_nothing_is_known(part: str, first: int, last: int) -> None:
+    load: list[float | None] = frame(200)["load"].to_list()
+    load[first:last] = [None] * (last - first)
+    data = frame(200).with_columns(load=pl.Series(load))
+    with pytest.raises(InputError, match=rf"no whole forecast fits into the {part} part.*values where"):
+        chainrule.look(data, horizon=4, set={"data.window": 8})
+
+
+def test_a_step_that_leaves_mostly_gaps() -> None:
+    assert "100 times where every minute would give 5,941: too many gaps" in refused(frame(100), frequency="1min")
+
+
+def test_numbers_beyond_all_measure() -> None:
+    assert "no cell of load is a number up to 1e+30" in refused(frame(100).with_columns(pl.col("load") * 1e300 + 1e300))
+
+
+def test_a_column_cannot_have_two_roles() -> None:
+    assert "load cannot be both forecast and named by data.known" in refused(frame(100), known=("load",))
+    assert "no column 'time' of numbers beside its times" in refused(frame(100), target="time")
+
+
+def test_a_group_is_refused() -> None:
+    assert "--group does not fit a series" in refused(frame(100), group="load")
+
+
+def test_dates_in_several_formats_are_named() -> None:
+    days = [f"2020-01-{day:02}" if day % 2 else f"{day:02}.01.2020" for day in range(1, 31)]
+    assert "of the cells of 'day' stand in one format, as its first, '2020-01-01'" in refused(
+        pl.DataFrame({"day": days, "load": np.arange(30.0)})
+    )

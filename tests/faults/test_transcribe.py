@@ -54,6 +54,39 @@ def test_an_empty_text_is_counted_and_left_out(tmp_path: Path) -> None:
     assert "" not in texts
 
 
+def test_a_word_that_often_means_a_missing_cell_is_said(tmp_path: Path) -> None:
+    prepared = prepare(spoken(tmp_path, ["null", "eins", "nan", "007"] * 8), OPTIONS)
+    texts = {str(label) for records in prepared.parts.values() for label in records.labels}  # type: ignore[union-attr]
+    assert texts == {"null", "eins", "nan", "007"}
+    assert "have no target" not in told(prepared)
+
+
+def test_a_comma_without_quotes_takes_no_half_of_a_text(tmp_path: Path) -> None:
+    path = spoken(tmp_path, ["one", "two"] * 8)
+    path.write_text("path,text\n" + "".join(f"{place}.wav,hello, number {place}\n" for place in range(16)))
+    with pytest.raises(InputError, match="one field more than the header: quote texts"):
+        audio.read(open_source(path), OPTIONS)
+
+
+def test_a_table_in_utf_16_is_read(tmp_path: Path) -> None:
+    path = spoken(tmp_path, ["eins", "fünf"] * 8)
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-16")
+    records = audio.read(open_source(path), OPTIONS)["all"]
+    assert records.labels is not None
+    assert set(records.labels.tolist()) == {"eins", "fünf"}
+
+
+def test_recordings_beside_their_table_are_no_side_files(tmp_path: Path) -> None:
+    spoken(tmp_path, ["one", "two"] * 8)
+    (tmp_path / "license.pdf").write_bytes(b"%PDF-1.4")
+    assert open_source(tmp_path).notes == ("license.pdf: taken as a side file",)
+
+
+def test_texts_are_not_counted_as_classes(tmp_path: Path) -> None:
+    prepared = prepare(spoken(tmp_path, [f"number {place}" for place in range(20)]), OPTIONS)
+    assert "classes with a single recording" not in told(prepared)
+
+
 def test_only_empty_or_equal_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"all \d+ texts of 'text' are 'one'; expected at least two"):
         prepare(spoken(tmp_path, ["one"] * 20), OPTIONS)

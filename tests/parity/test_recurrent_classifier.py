@@ -94,17 +94,19 @@ def test_recurrent_classifiers(cell: str, pooling: str, bidirectional: bool) -> 
         assert_equal(RecurrentClassifier(config), shaken(Reference(config)), reference_name, (x, LENGTHS))
 
 
-def test_a_bag_of_embeddings() -> None:
+@pytest.mark.parametrize(("mode", "power"), [("mean", 1.0), ("sum", 0.0), ("sum", 0.75)])
+def test_a_bag_of_embeddings(mode: str, power: float) -> None:
     class Bag(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.embedding = nn.EmbeddingBag(10, 5, mode="mean", padding_idx=0)
+            self.embedding = nn.EmbeddingBag(10, 5, mode=mode, padding_idx=0)
             self.head = nn.Linear(5, 3)
 
         def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
-            return self.head(self.embedding(ids))
+            total = self.embedding(ids)
+            return self.head(total if mode == "mean" else total / lengths[:, None].to(total.dtype) ** power)
 
-    config = BagOfEmbeddingsConfig(vocab_size=10, num_classes=3, embedding=5)
+    config = BagOfEmbeddingsConfig(vocab_size=10, num_classes=3, embedding=5, power=power)
     assert_equal(BagOfEmbeddings(config), shaken(Bag()), str, (IDS, LENGTHS))
 
 

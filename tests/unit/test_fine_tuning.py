@@ -50,12 +50,16 @@ def test_every_network_has_stages_that_end_with_its_head(name: str) -> None:
     heads = {
         "vgg": "classifier.6", "alexnet": "classifier.6", "mobilenet_v1": "classifier", "mobilenet_v2": "classifier.1",
         "mobilenet_v3": "classifier.3", "tabm": "head", "mlp": "layers.1", "perceptron": "linear",
-        "resnet9": "linear", "resnet": "fc", "unetpp": "heads.0", "unet": "head",
+        "resnet9": "linear", "resnet": "fc", "unetpp": "heads.0", "unet": "head", "dlinear": "trend",
+        **dict.fromkeys(("rnn_attention", "gru_attention", "lstm_attention"), "combine"),  # its head is the embedding
+        **dict.fromkeys(("rnn", "gru", "lstm", "tcn", "bag_of_embeddings", "cnn_lstm"), "head"),
     }  # fmt: skip
     head = next(layer for family, layer in heads.items() if name.startswith(family))
     found = names_of_stages(name)
     assert found[-1] == f"{head}.weight {head}.bias"
-    assert len(found) == {"perceptron": 1, "mlp": 2, "tabm": 5}.get(name, 6)
+    few = {"perceptron": 1, "mlp": 2, "dlinear": 2, "bag_of_embeddings": 2, "tabm": 5, "cnn_lstm": 5}
+    sequences = {"lm": 3, "ctc": 3, "forecast": 2, "lstm": 3, "gru": 3, "rnn": 3}
+    assert len(found) == (few | sequences).get(name, sequences.get(name.split("_")[-1], 6))
 
 
 def test_frozen_and_shared_weights_are_counted_once() -> None:

@@ -354,6 +354,8 @@ def test_intervals_are_stretched_until_they_cover() -> None:
     assert ((truth < -0.5 - low).mean(), (truth > 0.5 + high).mean()) == pytest.approx((0.1, 0.1), abs=0.001)
     assert stretch_of(np.array([np.nan]), np.array([np.nan]), QUANTILES) == (0.0, 0.0)
     assert stretch_of(np.array([-9.0]), np.array([9.0]), QUANTILES) == (-0.4, 4.0)
+    few = np.linspace(-1, 1, 40).reshape(4, 10)  # 4 windows whose 10 steps miss together: the farthest miss counts
+    assert stretch_of(few, few, QUANTILES) == (1.0, 1.0)
     task = Forecast(ForecastConfig(), target(stretch=(0.5, 1.0)))
     _, quantiles = task.forecast(Constant(torch.tensor([0.0, -1.0, 0.0, 1.0]).expand(2, 3, 4)), batch())
     assert quantiles[0, 0, 0].tolist() == [1 + 2 * -2.0, 1.0, 1 + 2 * 3.0]

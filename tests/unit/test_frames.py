@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from chainrule.data import audio
 from chainrule.data.audio.augment import AudioAugmentConfig
@@ -18,6 +20,10 @@ from chainrule.data.audio.schema import AudioSchema
 from chainrule.data.config import DataConfig
 from chainrule.data.samples import Batch
 from chainrule.data.sources import open_source
+from chainrule.explain.maps import MapsExplanation, explain_maps
+from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
+from chainrule.nn.fronted import Fronted
+from chainrule.tasks.classify import Classify, ClassifyConfig
 
 RATE = 8000
 STILL = AudioAugmentConfig(shift=0, speed=0, gain_db=0, noise=0, time_mask=0, frequency_mask=0, mixup=0)
@@ -134,3 +140,51 @@ def test_the_front_says_what_it_gives(schema: AudioSchema) -> None:
     assert audio.sizes(schema, "frames") == {"in_features": schema.mels}
     assert isinstance(audio.front(schema, "frames"), FramesFront)
     assert audio.GIVES[:2] == ("image", "signal")  # those come first: a network that takes both sees what it always saw
+
+
+# what answers depend on
+
+
+class OneBand(nn.Module):
+    """Two logits, minus and plus: the mean of one band over a row's own frames, which a wrong length would change."""
+
+    def __init__(self, band: int) -> None:
+        super().__init__()
+        self.band, self.gain = band, nn.Parameter(torch.ones(1))
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        mean = self.gain * frames[:, :, self.band].sum(1, keepdim=True) / lengths[:, None]
+        return torch.cat((-mean, mean), 1)
+
+
+def explained(network: nn.Module, schema: AudioSchema, signals: list[NDArray[np.float64]]) -> MapsExplanation:
+    target: Any = schema.target
+    kind: Any = audio
+    module = Fronted(audio.front(schema, "frames"), network, pieces=schema.pieces > 1)
+    samples = audio.encode(audio.read_inputs(signals, schema), schema)
+    return explain_maps(module, Classify(ClassifyConfig(), target), kind, schema, "frames", samples)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_maps_of_frames_point_at_the_band_of_a_recordings_own_time(schema: AudioSchema, pieces: int) -> None:
+    cut, signals = replace(schema, pieces=pieces), [tone(300, 0.2), tone(1500, 0.5), tone(900, 0.3)]
+    found = explained(OneBand(9), cut, signals)
+    assert list(found.maps) == ["integrated_gradients", "occlusion"]
+    assert "different lengths" in " ".join(found.notes)
+    explained_rows = torch.from_numpy(found.maps["integrated_gradients"])  # (rows, bands, frames)
+    assert explained_rows.shape[1:] == (cut.mels, cut.frames)
+    assert not explained_rows[:, torch.arange(cut.mels) != 9].any()
+    for row, (values, answer) in enumerate(zip(explained_rows, found.explained.answers, strict=True)):
+        assert not values[:, int(found.explained.fixed[0][row]) :].any()
+        alone = np.log(answer.share / (1 - answer.share)) / 2  # type: ignore[operator]  # of the logits -z and z
+        said = max(found.explained.pieces[row]) if pieces > 1 else alone
+        assert float(values.sum()) == pytest.approx(said, rel=1e-3)
+
+
+def test_a_network_with_convolutions_before_an_lstm_is_explained(schema: AudioSchema) -> None:
+    network = CNNLSTM(CNNLSTMConfig(in_features=schema.mels, num_classes=2, widths=(4,), halvings=1, hidden=4)).eval()
+    found = explained(network, schema, [tone(300, 0.2), tone(1500, 0.5)])
+    for method in found.methods:
+        assert method.maps.shape[1:] == (schema.mels, schema.frames)
+        assert method.maps.any()
+    assert "Where the answers come from" in found.page()

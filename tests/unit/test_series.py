@@ -48,7 +48,7 @@ def texts(records: SeriesRecords) -> str:
 def moments_of(cells: Sequence[Any], name: str = "time") -> list[str]:
     found = to_moments(pl.Series(name, cells))
     assert found is not None
-    return written(found.values, found.utc)
+    return written(found.values, found.clock)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_business_days_pass_over_weekends(first: str) -> None:
     days = days[np.is_busday(days)]
     times = days.astype("datetime64[us]").astype(np.int64)
     found = find_frequency(np.delete(times, 7), "it")  # a holiday
-    assert found.words() == "business days"
+    assert found.words() == "every business day"
     np.testing.assert_array_equal(found.index(times, int(times[0])), np.arange(len(times)))
     np.testing.assert_array_equal(found.moments(int(times[0]), np.arange(len(times))), times)
 
@@ -371,3 +371,10 @@ def test_a_target_alone_or_another_task_makes_a_table_of_a_series() -> None:
     assert recognise(source, target="load").kind.NAME == "table"
     assert recognise(source, task="regress").kind.NAME == "table"
     assert recognise(source, task="forecast", target="load").kind.NAME == "series"
+
+
+def test_hours_and_minutes_after_a_t_are_times() -> None:
+    text = pl.Series("time", [f"2024-03-01T{hour:02}:30" for hour in range(5)])
+    found = to_moments(text)
+    assert found is not None
+    assert np.diff(found.values).tolist() == [3_600_000_000] * 4

@@ -83,3 +83,10 @@ class DataConfig:
                 raise InputError(f"data.{name} must be 0 (found) or more, got {getattr(self, name)}")
         if self.memory_mb < 0:
             raise InputError(f"data.memory_mb must be 0 (a quarter of what is free) or more, got {self.memory_mb}")
+
+
+def checked_horizon(horizon: int | None) -> int | None:
+    """The horizon that somebody gave. Raises InputError below 1."""
+    if horizon is not None and horizon < 1:
+        raise InputError(f"--horizon must be 1 or more steps, got {horizon}; leave it out to have it found")
+    return horizon

@@ -167,13 +167,14 @@ def joined(stores: Sequence[MediaStore]) -> dict[str, Any]:
 
 
 def media_findings(
-    records: MediaRecords[Any], medium: Medium, noun: str, warned: tuple[str, ...] = ()
+    records: MediaRecords[Any], medium: Medium, noun: str, warned: tuple[str, ...] = (), classes: bool = True
 ) -> list[Finding]:
     """Skipped and unusual files, empty or tiny classes, and groups.
 
     Args:
         noun: one record, such as "image".
         warned: beginnings of the remarks that are warnings.
+        classes: whether labels may be classes, of which a single record is too few.
     """
     store: MediaStore = records.store
     found = [Finding("note", note) for note in store.notes]
@@ -191,4 +192,4 @@ def media_findings(
     if store.group_reason and store.groups is not None:
         count = len(set(store.groups.tolist()))
         found.append(Finding("note", f"{count} groups kept whole in the split, by {store.group_reason}"))
-    return found + label_findings(records.labels, noun)
+    return found + (label_findings(records.labels, noun) if classes else [])

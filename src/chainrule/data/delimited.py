@@ -29,6 +29,8 @@ PERHAPS = {".txt", ".data", ".dat", ".test", ".train"}
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 500
 WORDS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'", " ": "spaces"}
+SHORT_HEADER = "the header has one name less than the rows have fields"
+ROW_NAME = "row name"  # a first column that the header leaves out, as R writes it
 WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 NUMBER_COMMA = re.compile(r"[+-]?(0|[1-9]\d*)(,\d+)?")
@@ -191,8 +193,8 @@ def _layout(
     names = tuple(f"column {i + 1}" for i in range(columns))
     if header:
         if len(first) == columns - 1:
-            first = ["row name", *first] if any(row[-1] for row in body) else [*first, ""]
-            notes.append("the header has one name less than the rows have fields")
+            first = [ROW_NAME, *first] if any(row[-1] for row in body) else [*first, ""]
+            notes.append(SHORT_HEADER)
         names = _unique_names(first[:columns] + [""] * (columns - len(first)), notes)
     cells = body if header else [first, *body]
     types = tuple(_type([row[i] for row in cells if i < len(row)], commas) for i in range(columns))
@@ -361,6 +363,13 @@ def _refuse_ragged(path: Path, layout: Layout) -> None:
         f"{layout.columns} fields were expected ({WORDS[layout.delimiter]} between them; rows are counted from the "
         f"first row of data). Put quotes around values that contain the delimiter, or mend or remove these rows"
     )
+
+
+def as_written(path: Path, layout: Layout, name: str) -> pl.Series:
+    """The cells of one column as they stand there, without spaces around them: "null" is a word, "007" three digits."""
+    place, empty = layout.names.index(name), [""] * layout.columns
+    rows = _body(io.StringIO(_text(read_bytes(path), layout.encoding), newline=""), layout)
+    return pl.Series(name, [(row or empty)[place].strip() for row in rows], dtype=pl.String)
 
 
 def _read_python(path: Path, layout: Layout) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from chainrule.data.archive import is_junk
 from chainrule.data.config import DataConfig
-from chainrule.data.delimited import read_bytes, read_delimited, sniff
+from chainrule.data.delimited import ROW_NAME, as_written, read_bytes, read_delimited, sniff
+from chainrule.data.encoding import BOMS
 from chainrule.data.sources import PICTURES, SOUNDS, SPLIT_WORDS, TABLES, VIDEOS, suffix, walk
 from chainrule.errors import InputError, nearest
 
@@ -117,6 +118,7 @@ class PathTable:
     paths: str
     folder: Path
     find: Callable[[str], Path | None] = field(repr=False)
+    written: Callable[[str], pl.Series] = field(repr=False)  # a column's cells as they stand in the file
 
 
 def list_files(root: Path, medium: Medium) -> Listing:
@@ -323,7 +325,7 @@ def path_table(path: Path, medium: Medium, root: Path | None = None) -> PathTabl
             values = [value for value in column.head(20).to_list() if value]
             distinct = len(set(values)) == len(values) or any(medium.holds(Path(value)) for value in values)
             if values and distinct and sum(find(value) is not None for value in values) >= 0.5 * len(values):
-                return PathTable(table.with_columns(column), name, folder, find)
+                return PathTable(table.with_columns(column), name, folder, find, partial(as_written, path, layout))
     return None
 
 
@@ -332,7 +334,9 @@ def _folder_of_files(path: Path, medium: Medium) -> Path | None:
 
     None where its first cells are neither names with an ending of the medium nor those of files near it without theirs.
     """
-    text = read_bytes(path, 1 << 16).decode("utf-8", "replace")
+    head = read_bytes(path, 1 << 16)
+    encoding = next((found for mark, found in BOMS if head.startswith(mark)), "utf-8")
+    text = head.decode(encoding, "replace")
     cells = {cell.strip().rsplit("/", 1)[-1] for cell in re.split(r"[,;|\t\r\n\"]+", text[:4096])[:FIRST_CELLS]}
     names = {cell for cell in cells if 0 < len(cell) < LONGEST_NAME}
     endings = "|".join(re.escape(ending) for ending in medium.endings)
@@ -397,6 +401,10 @@ def table_files(found: PathTable, options: DataConfig) -> dict[str, MediaFiles]:
     label = _label_column(
         table, {paths, divided, options.group, options.time, *options.drop}, options.target, options.task
     )
+    if label and options.task == TEXT_TASK:  # where "null" is said, it is no missing cell
+        if paths == ROW_NAME:
+            raise InputError("rows have one field more than the header: quote texts that hold the delimiter")
+        table = table.with_columns(found.written(label))
     return {word: _part_files(part, found, label, options) for word, part in table_parts(table).items()}
 
 

@@ -131,7 +131,8 @@ def describe_target(target: Target) -> str:
     if isinstance(target, TranscriptTarget):
         return f"{target.name!r} (text of {len(target.characters)} characters)"
     if isinstance(target, SeriesTarget):
-        return f"the next {target.horizon} steps of {_few(target.names)}"
+        steps = "step" if target.horizon == 1 else f"{target.horizon} steps"
+        return f"the next {steps} of {_few(target.names)}"
     sort = "labels, several a row" if isinstance(target, LabelsTarget) else "classes"
     return f"{target.name!r} ({len(target.classes)} {sort}: {_few(target.classes)})"
 

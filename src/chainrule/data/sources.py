@@ -25,8 +25,8 @@ from chainrule.data.known import (
 from chainrule.errors import InputError, nearest
 
 __all__ = [
-    "KnownSet", "Source", "dataset", "datasets", "is_junk", "lone_folder", "open_source", "split_word", "suffix",
-    "walk",
+    "KnownSet", "Source", "dataset", "datasets", "is_junk", "lone_folder", "open_source", "path_of", "path_or_text",
+    "split_word", "suffix", "walk",
 ]  # fmt: skip
 
 SPLIT_WORDS = {
@@ -79,14 +79,47 @@ def open_source(source: Any) -> Source:
     if isinstance(source, str) and "\n" in source:
         return Source(name="text", original="", value=source)
     text = str(source)
-    path = Path(text).expanduser()
-    if text and path.exists():
+    path = path_of(text)
+    if path is not None:
         opened = _open_path(path, text)
         if canonical(text) not in {entry.name for entry in datasets()}:
             return opened
         note = f"{text!r} is the path {path.resolve()}; the known set of that name is not used"
         return replace(opened, notes=(note, *opened.notes))
-    return _open_name(text, path)
+    return _open_name(text, Path(text))
+
+
+def path_of(given: str | Path) -> Path | None:
+    """The file or folder that is called so; None where nothing is: a text, a known name or a mistake.
+
+    Example:
+        >>> path_of("a gorgeous, witty film") is path_of("") is path_of("~nobody's film") is None
+        True
+    """
+    if not str(given).strip() or "\n" in str(given):
+        return None
+    try:
+        path = Path(given).expanduser()
+        return path if path.exists() else None
+    except (OSError, RuntimeError, ValueError):  # longer than a name can be, "~" of nobody, a zero byte
+        return None
+
+
+def path_or_text(given: str | Path) -> Path | None:
+    """The file or folder that an input of a network for texts names; None where it is a text itself.
+
+    Raises:
+        InputError: it looks like the name of a file, and none is called so.
+    """
+    path = path_of(given)
+    if path is None and (isinstance(given, Path) or _like_a_file(given)):
+        raise InputError(f"there is no file {str(given)!r}; a text is given as it is, with spaces between its words")
+    return path
+
+
+def _like_a_file(text: str) -> bool:
+    named = not re.search(r"\s", text.strip()) and len(text) < 1000
+    return named and (suffix(Path(text)) in (*TABLES, ".txt") or ("/" in text and Path(text).suffix != ""))
 
 
 def _open_pair(first: str | Path, second: str | Path) -> Source:
@@ -217,7 +250,8 @@ def _open_folder(source: Source, folder: Path) -> Source:
     if sum(_holds_media(child) for child in folders) >= 2 or any(is_idx(path) for path in files):
         return replace(source, path=folder)
     if len(data_files) == 1:
-        side = tuple(f"{path.name}: taken as a side file" for path in files if path != data_files[0])
+        beside = [path for path in files if path != data_files[0] and suffix(path) not in MEDIA]  # a table names those
+        side = tuple(f"{path.name}: taken as a side file" for path in beside)
         return replace(_open_path(data_files[0], source.original), name=source.name, notes=side[:5])
     if len(data_files) > 1 and all(suffix(path) != ".txt" for path in data_files):
         names = ", ".join(path.name for path in data_files)

@@ -177,7 +177,8 @@ def _with_gaps(records: Records, part: Ints) -> tuple[Ints, str]:
         if (part == number).any() and not (kept == number).any():
             raise InputError(
                 f"no whole forecast fits into the {name} part of {int((part == number).sum())} times: give more of "
-                f"them, a smaller horizon or window, or other shares (data.valid_share, data.test_share)"
+                f"them, values where they are missing, a smaller horizon or window, or other shares (data.valid_share, "
+                f"data.test_share)"
             )
     return kept, "; none reaches into the next part"
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-Output = Callable[[Tensor], Tensor]  # outputs (B K) of a batch of inputs
+Output = Callable[..., Tensor]  # outputs (B K) of a batch of inputs, and of what is handed over with it
 MODES = ("linear", "bilinear", "trilinear")  # interpolation over one, two and three axes
 
 
@@ -31,8 +31,8 @@ class Anatomy:
 
 
 @torch.no_grad()
-def anatomy(network: nn.Module, row: Tensor) -> Anatomy:
-    """Find the last map by calling ``network`` on one row (1 C ...).
+def anatomy(network: nn.Module, row: Tensor, *fixed: Tensor) -> Anatomy:
+    """Find the last map by calling ``network`` on one row (1 C ...), and what is handed over with it.
 
     It is the output of the last module with a convolution in it that still has more than one cell, taken behind the
     normalisation and activation that follow at the same size. Where residual blocks are modules it is the last sum.
@@ -46,7 +46,7 @@ def anatomy(network: nn.Module, row: Tensor) -> Anatomy:
 
     hooks = [module.register_forward_hook(remember(name)) for name, module in modules.items()]
     try:
-        network(row)
+        network(row, *fixed)
     finally:
         for hook in hooks:
             hook.remove()

@@ -41,6 +41,7 @@ class Explained:
     pieces: tuple[tuple[float, ...], ...] = ()  # of each sample the output of every piece, which the answer averages
     chosen: tuple[int, ...] = ()  # the piece that is explained
     masks: tuple[Mask | None, ...] = ()  # (H, W) what is marked in each, where masks lie beside pictures
+    fixed: tuple[Tensor, ...] = ()  # what goes to the network with the inputs: how many frames of each row there are
 
 
 @dataclass(frozen=True)
@@ -122,22 +123,26 @@ def explain_maps(
     module = Fronted(module.front, module.network, pieces=module.pieces).eval()  # as it is, not compiled
     device = next(module.parameters()).device
     front, network = _seen(module, kind, schema, takes, device)
-    row = _tensor(front, samples.batch(torch.zeros(1, dtype=torch.long)).to(device))
-    row = row[:, 0] if module.pieces else row
+    row, *fixed = _tensors(front, takes, samples.batch(torch.zeros(1, dtype=torch.long)).to(device))
+    if module.pieces:
+        row, fixed = row[:, 0], [one[:, 0] for one in fixed]
     if not 3 <= row.dim() <= 5:
         raise InputError(
             f"the network takes {takes}, which has no places to point at; maps need images, sound or clips"
         )
-    found = anatomy(network, row)
+    found = anatomy(network, row, *fixed)
+    found = replace(found, layer="") if fixed else found  # maps of frames lie on their side, and end where rows do not
     count = 8 >> sum(found.flops >= dear for dear in DEAR_FLOPS)
     answers = _telling(answers_of(module, task, samples, spread(len(samples), MEASURED_ROWS), device), count)
     classes = schema.target.classes if isinstance(schema.target, ClassTarget) else ()
     two = len(classes) == 2
     batch = samples.batch(torch.tensor([answer.row for answer in answers])).to(device)
-    explained = _looked_at(front, output_of(network, two), module.pieces, kind, schema, batch, answers)
+    tensors = _tensors(front, takes, batch)
+    explained = _looked_at(tensors, output_of(network, two), module.pieces, kind, schema, batch, answers)
     explained = explained if partner is None else _marked(explained, partner)
     target = torch.tensor([answer.output for answer in answers], device=device)
-    explainer = Explainer(network, found, explained.inputs.to(device), target, two=two, signed=not classes)
+    inputs, lengths = explained.inputs.to(device), tuple(one.to(device) for one in explained.fixed)
+    explainer = Explainer(network, found, inputs, target, two=two, signed=not classes, fixed=lengths)
     methods, notes = explainer.methods(seed)
     axes = axes_of(schema, explained.inputs.dim() - 2)
     return MapsExplanation(explained, tuple(methods), (_told(answers, len(samples)), *notes), axes)
@@ -169,36 +174,68 @@ def _told(answers: Sequence[Answer], samples: int) -> str:
 def _seen(
     module: Fronted, kind: DataKind, schema: Any, takes: str, device: torch.device
 ) -> tuple[nn.Module, nn.Module]:
-    """The front that gives places, and the network behind it: one of vectors flattens the image itself."""
+    """The front that gives places, and the network behind it: one of vectors flattens the image itself.
+
+    Frames in a row are an upright picture of bands over time, with how many of them there are.
+    """
+    if takes == "frames":
+        return Upright(module.front), Lying(module.network)
     if takes == "vector" and "image" in kind.GIVES:
         return kind.front(schema, "image").to(device).eval(), nn.Sequential(nn.Flatten(), module.network)
     return module.front, module.network
 
 
+class Upright(nn.Module):
+    """A front of frames (B T F), or (B P T F), whose output is a picture (B 1 F T), or (B P 1 F T); and lengths."""
+
+    def __init__(self, front: nn.Module) -> None:
+        super().__init__()
+        self.front = front
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The pictures, and how many frames each has."""
+        frames, lengths = self.front(*inputs)
+        return frames.mT.unsqueeze(-3), lengths
+
+
+class Lying(nn.Module):
+    """A network of frames that is given the pictures of ``Upright``."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor, lengths: Tensor) -> Tensor:
+        """Its outputs (B K)."""
+        outputs: Tensor = self.network(pictures[:, 0].mT, lengths)
+        return outputs
+
+
 @torch.no_grad()
-def _tensor(front: nn.Module, batch: Batch) -> Tensor:
+def _tensors(front: nn.Module, takes: str, batch: Batch) -> tuple[Tensor, ...]:
+    """What the network is given: the places (B ...), and of frames their numbers."""
     tensors: tuple[Tensor, ...] = front(*batch.inputs)
-    if len(tensors) != 1:
+    if len(tensors) != 1 + (takes == "frames"):
         raise InputError(f"the network takes {len(tensors)} tensors; maps need one, an image, sound or a clip")
-    return tensors[0].float()
+    return tensors[0].float(), *tensors[1:]
 
 
 @torch.no_grad()
 def _looked_at(
-    front: nn.Module, output: Output, pieces: bool, kind: DataKind, schema: Any, batch: Batch,
+    tensors: tuple[Tensor, ...], output: Output, pieces: bool, kind: DataKind, schema: Any, batch: Batch,
     answers: Sequence[Answer],
 ) -> Explained:  # fmt: skip
     """The tensors of a batch; of each sample in pieces (B P ...) the one whose output for the answer is largest."""
-    tensors = _tensor(front, batch)
     if not pieces:
-        pictured = kind.NAME == "image" and tensors.dim() == 4
+        pictured = kind.NAME == "image" and tensors[0].dim() == 4
         pictures = tuple(kind.picture(batch, row, schema) if pictured else None for row in range(len(batch)))
-        return Explained(tuple(answers), tensors.cpu(), pictures)
-    outputs = torch.stack([output(row)[:, answer.output] for row, answer in zip(tensors, answers, strict=True)])
-    chosen = outputs.argmax(1).tolist()
-    strongest = torch.stack([row[piece] for row, piece in zip(tensors, chosen, strict=True)])
+        return Explained(tuple(answers), tensors[0].cpu(), pictures, fixed=tuple(one.cpu() for one in tensors[1:]))
+    rows = zip(answers, *tensors, strict=True)
+    outputs = torch.stack([output(*row)[:, answer.output] for answer, *row in rows])
+    chosen = outputs.argmax(1)
+    strongest, *fixed = (one[torch.arange(len(one)), chosen.to(one.device)].cpu() for one in tensors)
     every = tuple(map(tuple, outputs.tolist()))
-    return Explained(tuple(answers), strongest.cpu(), (None,) * len(batch), every, tuple(chosen))
+    return Explained(tuple(answers), strongest, (None,) * len(batch), every, tuple(chosen.tolist()), fixed=tuple(fixed))
 
 
 def _page(explanation: MapsExplanation) -> str:

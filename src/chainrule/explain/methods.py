@@ -22,6 +22,7 @@ MOST_STEPS, SANITY_STEPS = 64, 16  # of integrated gradients; the latter where o
 REDRAWS, SANITY_ROWS = 2, 3  # of the weights, and samples, for the sanity check
 SANITY_CELLS = ((64,), (16, 16), (4, 8, 8))  # of a map, whose ranks are compared
 WORKING_VALUES, MOST_ROWS = 1 << 27, 256  # in one call: numbers that all layers put out (half a gigabyte), and rows
+ENDS = "recordings of different lengths end at different places of a layer's map"
 BORDER = 0.1  # share of each side that counts as border
 
 Explain = Callable[[nn.Module, Tensor], Tensor]  # maps of these rows (indices) by this network
@@ -86,20 +87,21 @@ class Method:
 def output_of(network: nn.Module, two: bool) -> Output:
     """Outputs (B K) of the network; the one logit of ``two`` classes becomes one for each, z against -z."""
 
-    def outputs(inputs: Tensor) -> Tensor:
-        logits: Tensor = network(inputs)
+    def outputs(inputs: Tensor, *fixed: Tensor) -> Tensor:
+        logits: Tensor = network(inputs, *fixed)
         return torch.cat((-logits, logits), 1) if two and logits.shape[1] == 1 else logits
 
     return outputs
 
 
 class Explainer:
-    """The methods on one network and one batch."""
+    """The methods on one network and one batch; ``fixed`` are tensors that go with the inputs, such as lengths."""
 
     def __init__(
-        self, network: nn.Module, found: Anatomy, inputs: Tensor, target: Tensor, two: bool, signed: bool
-    ) -> None:
-        self.network, self.found, self.inputs, self.target = network, found, inputs, target
+        self, network: nn.Module, found: Anatomy, inputs: Tensor, target: Tensor, two: bool, signed: bool,
+        fixed: tuple[Tensor, ...] = (),
+    ) -> None:  # fmt: skip
+        self.network, self.found, self.inputs, self.target, self.fixed = network, found, inputs, target, fixed
         self.two = two  # classes
         self.signed = signed  # keep what Grad-CAM finds against the answer: of numbers, what lowers them
         self.blank = "silence" if inputs.dim() == 3 else "the mean level"  # what 0 in standard units means
@@ -112,12 +114,14 @@ class Explainer:
             notes.append("Grad-CAM and integrated gradients are left out: no gradient passes through the network")
             return [self._occlusion(seed)], notes
         if not self.found.layer:
-            notes.append("Grad-CAM is left out: no layer of the network puts out a convolutional map of several cells")
+            none = "no layer of the network puts out a convolutional map of several cells"
+            notes.append(f"Grad-CAM is left out: {ENDS if self.fixed else none}")
             return [self._integrated_gradients(seed), self._occlusion(seed)], notes
         return [self._grad_cam(seed), self._integrated_gradients(seed), self._occlusion(seed)], notes
 
     def _gradients_pass(self) -> bool:
-        return output_of(self.network, self.two)(self.inputs[:1].clone().requires_grad_()).requires_grad
+        few = (one[:1] for one in self.fixed)
+        return output_of(self.network, self.two)(self.inputs[:1].clone().requires_grad_(), *few).requires_grad
 
     def _grad_cam(self, seed: int) -> Method:
         def explain(network: nn.Module, rows: Tensor) -> Tensor:
@@ -136,9 +140,9 @@ class Explainer:
             inputs = self.inputs[rows]
             base = torch.zeros_like(inputs[:1])
             output = output_of(network, self.two)
-            target = self.target[rows]
+            target, fixed = self.target[rows], tuple(one[rows] for one in self.fixed)
             return integrated_gradients(
-                output, (inputs,), (base,), target, most_steps=most_steps, rows_at_once=self.rows_at_once
+                output, (inputs,), (base,), target, fixed, most_steps=most_steps, rows_at_once=self.rows_at_once
             )
 
         found = attributed(self.network, torch.arange(len(self.inputs)), MOST_STEPS)
@@ -152,7 +156,9 @@ class Explainer:
 
     def _occlusion(self, seed: int) -> Method:
         def explain(network: nn.Module, rows: Tensor) -> Tensor:
-            return occlusion(output_of(network, self.two), self.inputs[rows], self.target[rows], self.rows_at_once)
+            fixed = tuple(one[rows] for one in self.fixed)
+            output = output_of(network, self.two)
+            return occlusion(output, self.inputs[rows], self.target[rows], self.rows_at_once, fixed)
 
         sides = " x ".join(map(str, windows(self.inputs.shape[2:])[0]))
         return self._checked("occlusion", "Occlusion", f"a window of {sides} set to {self.blank}", explain, seed)
@@ -164,11 +170,13 @@ class Explainer:
         learned = explain(self.network, torch.arange(len(self.inputs)))
         few = spread(len(learned), SANITY_ROWS)
         batch = torch.cat((self.inputs, torch.zeros_like(self.inputs[:1])))
+        fixed = (torch.cat((one, one[:1])) for one in self.fixed)
+        inputs = (batch, *fixed)
 
         def cells(network: nn.Module) -> Tensor:
             if network is self.network:
                 return in_cells(learned[few])
-            renew_batch_norm(network, (batch,))
+            renew_batch_norm(network, inputs)
             return in_cells(explain(network, few))
 
         sanity = sanity_check(self.network, cells, seed, REDRAWS)

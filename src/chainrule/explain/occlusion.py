@@ -27,10 +27,13 @@ def windows(size: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(min(side, 2 * stride) for side, stride in zip(size, strides, strict=True)), strides
 
 
-def occlusion(output: Output, inputs: Tensor, target: Tensor, rows_at_once: int) -> Tensor:
+def occlusion(
+    output: Output, inputs: Tensor, target: Tensor, rows_at_once: int, fixed: tuple[Tensor, ...] = ()
+) -> Tensor:
     """The maps (B, ...): output ``target`` (B,) at ``inputs`` (B C ...) minus that with a window at zero.
 
     Zero is the mean level in standard units, of a signal silence. A place has the mean of all windows that hold it.
+    ``fixed`` (B, ...) is handed to the network as it is.
 
     Raises:
         InputError: Captum is not installed.
@@ -48,6 +51,7 @@ def occlusion(output: Output, inputs: Tensor, target: Tensor, rows_at_once: int)
             strides=(channels, *strides),
             baselines=0.0,
             target=target,
+            additional_forward_args=fixed or None,
             perturbations_per_eval=max(1, rows_at_once // len(inputs)),
         )
     return found[:, 0]

@@ -88,20 +88,23 @@ def forecast_scores(sums: dict[str, Any], std: Floats, scale: Floats) -> dict[st
 def stretch_of(below: Floats, above: Floats, quantiles: Sequence[float]) -> tuple[float, float]:
     """What to add to an interval below and above, in shares of its width, so that it covers what it is meant to.
 
-    Source: Romano, Patterson, Candes 2019, arXiv:1905.03222, section 4 (each side by itself). Windows that overlap are
-    not exchangeable, so that coverage on other data is near its aim, not guaranteed.
+    Source: Romano, Patterson, Candes 2019, arXiv:1905.03222, section 4 (each side by itself), with the correction for
+    few observations. Steps of one window miss together, so that windows are what is counted; those that overlap are not
+    exchangeable either, so that coverage on other data is near its aim, not guaranteed.
 
     Args:
-        below: how far each truth lies below the interval, in shares of its width; negative inside, NaN where unknown.
+        below: (windows, ...) how far each truth lies below the interval, in shares of its width; negative inside, NaN
+            where unknown.
         above: the same above it.
     """
 
     def side(misses: Floats, level: float) -> float:
-        known = misses[np.isfinite(misses)]
-        if not len(known):
+        known = np.isfinite(misses)
+        windows = int(known.reshape(len(known), -1).any(1).sum())
+        if not windows:
             return 0.0
-        share = min(1.0, level * (1 + 1 / len(known)))
-        return float(np.clip(np.quantile(known, share), NARROWEST, WIDEST))
+        share = min(1.0, level * (1 + 1 / windows))
+        return float(np.clip(np.quantile(misses[known], share), NARROWEST, WIDEST))
 
     return (side(below, 1 - quantiles[0]), side(above, quantiles[-1])) if quantiles else (0.0, 0.0)
 

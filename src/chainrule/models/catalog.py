@@ -145,22 +145,25 @@ def language_training(rows: int, columns: int) -> dict[str, Any]:
 
 
 def recurrent_training(rows: int, columns: int) -> dict[str, Any]:
-    """AdamW with a cosine, gradients cut to a norm of 1; about 80,000 rows seen, 8 to 60 epochs."""
+    """AdamW with a cosine, gradients cut to a norm of 1; about 60,000 rows seen, 8 to 60 epochs."""
     return {
-        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 0.01,
+        "optimizer.name": "adamw", "optimizer.learning_rate": 2e-3, "optimizer.weight_decay": 0.01,
         "schedule.name": "cosine", "schedule.warmup": 0.05, "train.max_grad_norm": 1.0,
-        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(8, min(60, 80_000 // max(1, rows))),
+        "train.batch_size": 32 if rows < 10_000 else 64, "train.epochs": max(8, min(60, 60_000 // max(1, rows))),
     }  # fmt: skip
 
 
 def bag_training(rows: int, columns: int) -> dict[str, Any]:
-    """The same at a higher rate, for about 45,000 texts; short vectors, of pairs too, and stronger decay of them."""
+    """The same at a higher rate, for about 45,000 texts; short vectors, of pairs too, and stronger decay of them.
+
+    The power of the number of vectors, the rate and word dropout go together: what matters is how far logits get.
+    """
     return {
         **recurrent_training(rows, columns),
-        "optimizer.learning_rate": 1e-2, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.98,
-        "augment.word_dropout": 0.15,
-        "train.epochs": max(4, min(40, 45_000 // max(1, rows))),
-        "model.embedding": 16, "model.buckets": min(200_000, max(2_000, 32 * rows)),
+        "optimizer.learning_rate": 4e-3, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.98,
+        "augment.word_dropout": 0.05,
+        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(4, min(40, 45_000 // max(1, rows))),
+        "model.embedding": 16, "model.power": 0.75, "model.buckets": min(200_000, max(2_000, 32 * rows)),
     }  # fmt: skip
 
 

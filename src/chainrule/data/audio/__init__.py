@@ -121,7 +121,8 @@ def _array_store(array: NDArray[Any], schema: AudioSchema, memory: Memory) -> Au
 
 def findings(records: AudioRecords) -> list[Finding]:
     """Skipped and unusual files, empty or tiny classes, silence, and how long recordings are."""
-    return media_findings(records, SOUND_FILES, "recording") + _sound_findings(records)
+    found = media_findings(records, SOUND_FILES, "recording", classes=not records.store.spoken)
+    return found + _sound_findings(records)
 
 
 def _sound_findings(records: AudioRecords) -> list[Finding]:

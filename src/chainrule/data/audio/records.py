@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chainrule.data.audio.decode import WORKING_RATE_HZ, Decoded, Signal, decode_files
 from chainrule.data.config import DataConfig
 from chainrule.data.decoded import MediaRecords, MediaStore
-from chainrule.data.media import SOUND_FILES, MediaFiles, refuse_too_many_bad
+from chainrule.data.media import SOUND_FILES, TEXT_TASK, MediaFiles, refuse_too_many_bad
 from chainrule.data.memory import Memory
 from chainrule.data.store import collect
 
@@ -30,6 +30,7 @@ class AudioStore(MediaStore):
     hashes: NDArray[np.uint64]
     silent: NDArray[np.bool_]  # all samples equal
     digests: tuple[str, ...] = ()  # sha256 of each file's bytes; nothing for arrays
+    spoken: bool = False  # whether labels are what is said, because the task says so
 
     def digest(self, row: int) -> str:
         """SHA-256 of the file, or a hash of an array's samples."""
@@ -95,6 +96,7 @@ def decoded_records(files: MediaFiles, options: DataConfig, memory: Memory | Non
         digests=tuple(one.digest for one in kept.values()),
         skipped=skipped,
         remarks=_remarks(kept),
+        spoken=options.task == TEXT_TASK,
         memory=memory,
         **files.facts(good),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def _read_table(found: PathTable, image: str, mask: str, options: DataConfig) ->
     if chosen not in found.table.columns:
         raise InputError(f"--target {chosen!r} is no column of masks; there are {', '.join(found.table.columns)}")
     memory = Memory(options.memory_mb << 20)
-    images = PathTable(found.table, image, found.folder, found.find)
+    images = replace(found, paths=image)
     return {
         part: decoded_records(_table_pairs(rows, images, chosen, options), options, memory)
         for part, rows in table_parts(found.table).items()

@@ -24,6 +24,7 @@ from chainrule.data.parallel.records import PairStore, ParallelRecords
 from chainrule.data.parallel.samples import PairFront, ParallelSamples
 from chainrule.data.parallel.schema import ParallelSchema, learn_schema, lengths_of, load_schema
 from chainrule.data.samples import Batch
+from chainrule.data.sources import path_or_text
 from chainrule.data.tokens import END, UNKNOWN
 from chainrule.errors import InputError
 
@@ -71,18 +72,17 @@ def read_inputs(inputs: Sequence[Any], schema: ParallelSchema) -> ParallelRecord
 
 
 def _input_lines(one: str | Path, schema: ParallelSchema) -> tuple[list[str], list[Finding]]:
-    text = str(one)
-    path = Path(text) if "\n" not in text and len(text) < 1000 else None
-    if path is not None and path.is_file():
-        if delimited.suffix(path) not in TABLES:
-            return read_lines(path)
-        frame, notes = read_table(path, DataConfig(source=schema.source))
-        if schema.source not in frame.columns:
-            raise InputError(f"{path.name} has no column {schema.source!r}; it has {', '.join(frame.columns[:20])}")
-        return [" ".join(str(cell or "").split()) for cell in frame[schema.source].to_list()], notes
-    if path is not None and (isinstance(one, Path) or (path.suffix and " " not in text and "/" in text)):
-        raise InputError(f"{text!r} is no file; give an existing one, or a sentence as text")
-    return [line.strip() for line in text.split("\n")], []
+    path = path_or_text(one)
+    if path is None:
+        return [line.strip() for line in str(one).split("\n")], []
+    if not path.is_file():
+        raise InputError(f"{path} is a folder; give the file with a sentence a line")
+    if delimited.suffix(path) not in TABLES:
+        return read_lines(path)
+    frame, notes = read_table(path, DataConfig(source=schema.source))
+    if schema.source not in frame.columns:
+        raise InputError(f"{path.name} has no column {schema.source!r}; it has {', '.join(frame.columns[:20])}")
+    return [" ".join(str(cell or "").split()) for cell in frame[schema.source].to_list()], notes
 
 
 def findings(records: ParallelRecords) -> list[Finding]:
@@ -91,7 +91,17 @@ def findings(records: ParallelRecords) -> list[Finding]:
 
 
 def encode(records: ParallelRecords, schema: ParallelSchema) -> ParallelSamples:
-    """Tokens of both sides, cut to the schema's length; the end stands after what is whole."""
+    """Tokens of both sides, cut to the schema's length; the end stands after what is whole.
+
+    Raises:
+        InputError: the languages stand the other way round.
+    """
+    first, second = records.store.source_name, records.store.target_name
+    if schema.target is not None and first != second and (first, second) == (schema.target.name, schema.source):
+        raise InputError(
+            f"{first!r} came first, but this network translates {second!r} into {first!r}; give them the other way "
+            "round"
+        )
     most = schema.max_tokens
     sources = [_ended(ids[:most]) for ids in schema.source_tokens.encode_all(records.sources)]
     if records.store.targets is None:

@@ -84,6 +84,11 @@ def read(source: Source, options: DataConfig) -> dict[str, ParallelRecords]:
 
 def _two_files(paths: tuple[Path, Path], options: DataConfig) -> PairStore:
     """In the order they were given in, unless --target names the language of the first."""
+    if all(delimited.suffix(path) in TABLES for path in paths):
+        raise InputError(
+            f"{paths[0].name} and {paths[1].name} are tables, not text files with a sentence a line; give one as "
+            "SOURCE, and data of its own to validate or test on with --valid or --test"
+        )
     names = file_names(paths)
     if options.target and options.target == names[0] != names[1]:
         paths, names = paths[::-1], names[::-1]

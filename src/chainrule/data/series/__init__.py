@@ -17,8 +17,8 @@ from chainrule.data.kind import Finding, Shown
 from chainrule.data.samples import Batch
 from chainrule.data.series.front import SeriesFront, feature_names
 from chainrule.data.series.read import read, read_inputs, recognises
-from chainrule.data.series.records import SeriesRecords
-from chainrule.data.series.samples import LEAST_KNOWN, SeriesSamples
+from chainrule.data.series.records import LEAST_KNOWN, SeriesRecords
+from chainrule.data.series.samples import SeriesSamples
 from chainrule.data.series.schema import SeriesSchema, learn_schema, load_schema
 from chainrule.errors import InputError
 

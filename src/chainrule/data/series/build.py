@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -12,23 +10,16 @@ from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
-from chainrule.data.series.frequency import DAY, Frequency, bins, find_frequency, parse_frequency
-from chainrule.data.series.moments import MISSING, TIME_NAME, Ints, Moments, to_moments, written
+from chainrule.data.series.frequency import DAY, Frequency, bins, find_frequency, parse_frequency, refuse_gaps
+from chainrule.data.series.moments import MISSING, Clock, Ints, to_moments, written
 from chainrule.data.series.panel import Floats, Panel
+from chainrule.data.series.roles import SHOWN, Roles, find_roles, find_series
+from chainrule.data.series.times import before, find_times
 from chainrule.data.table.columns import MAX_NUMBER, kind_of, numbers_of, texts, tidy
-from chainrule.errors import InputError, nearest
+from chainrule.errors import InputError
 
-ROW_NAME = re.compile(r"(?i)^(|index|id|row|instant|no|nr|unnamed.*|column 1)$")
 FEW_LEVELS = 20  # numbers with fewer distinct values may be codes, and the source a table
 FEWEST_ROWS = 30  # of what is taken for a series without being told
-SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Roles:
-    """What a schema says of columns beyond what settings can say."""
-
-    past: tuple[str, ...] = ()
 
 
 def looks_like_series(frame: pl.DataFrame) -> str | None:
@@ -67,40 +58,46 @@ def build_panel(
     if empty.any():
         found.append(Finding("note", f"{int(empty.sum())} empty rows are left out"))
         frame = frame.filter(~empty)
-    time, moments = _time_column(frame, options.time, where)
-    typed = {name: tidy(frame[name], commas) for name in frame.columns if name != time}
+    times = find_times(frame, options, where, found)
+    typed = {name: tidy(frame[name], commas) for name in frame.columns if name not in (times.column, times.hour)}
     found += [note for _, more, _ in typed.values() for note in more]
     columns = {name: series for name, (series, _, _) in typed.items()}
-    rows, values = _cut(moments.values, options.end)
+    rows, values = before(times.moments, options.end, times.clock)
     if options.end:
         columns = {name: series[rows] for name, series in columns.items()}
         found.append(
-            Finding("note", f"the {len(moments.values) - len(values):,} rows from {options.end} on are left out")
+            Finding("note", f"the {len(times.moments) - len(values):,} rows from {options.end} on are left out")
         )
-    names = _series_names(columns, values, options.series, where, found)
-    targets, past, known = _roles(columns, names, options, roles, where, found)
+    names = find_series(columns, values, options.series, where, found)
+    targets, past, known = find_roles(columns, names, options, roles, where, found)
     wanted = [*targets, *past, *known]
-    matrix = _matrix(columns, wanted, values, moments.utc, found)
+    matrix = _matrix(columns, wanted, values, times.clock, found)
     keys = _keys(columns, names)
     resampled = parse_frequency(options.frequency) if options.frequency else None
+    if resampled is not None and times.clock == "count":
+        raise InputError(f"data.frequency={options.frequency} needs dates; the times of {where} are counted steps")
     if resampled is not None:
         values = bins(values, resampled)
-    values, codes, matrix = _distinct(values, keys[0], matrix, moments.utc, resampled, (time, where), found)
+    values, codes, matrix = _distinct(values, keys[0], matrix, times.clock, resampled, (times.column, where), found)
     distinct = np.unique(values)
-    frequency = resampled or find_frequency(distinct, where)
+    frequency = resampled or find_frequency(distinct, where, times.clock)
     start = int(distinct[0])
+    if resampled is not None:
+        refuse_gaps(len(distinct), int(resampled.index(distinct[-1:], start)[0]) + 1, resampled, where)
     places = frequency.index(values, start)
     assert (places >= 0).all(), "a moment off its own grid"
     length, S = int(places.max()) + 1, len(keys[1])
     grid = np.full((length, S, len(wanted)), np.nan)
     grid[places, codes] = matrix
     C = len(targets)
+    if not np.isfinite(matrix[:, :C]).any():
+        raise InputError(f"{where}: no cell of {', '.join(targets[:SHOWN])} is a number up to {MAX_NUMBER:g}")
     series_names = keys[1]
-    found += _gaps(places, codes, grid[..., :C], start, frequency, moments.utc, series_names)
+    found += _gaps(places, codes, grid[..., :C], start, frequency, times.clock, series_names)
     several = [f"{name} {column}" for name in series_names for column in targets]
     labels = list(targets) if not names else list(series_names) if C == 1 else several
     return Panel(
-        start=start, frequency=frequency, utc=moments.utc, time=time, series=",".join(names),
+        start=start, frequency=frequency, clock=times.clock, time=times.column, hour=times.hour, series=",".join(names),
         series_names=tuple(series_names), columns=tuple(targets), names=tuple(labels),
         owners=np.repeat(np.arange(S), C), values=grid[..., :C].reshape(length, S * C),
         past_names=tuple(past), past=grid[..., C : C + len(past)],
@@ -108,146 +105,8 @@ def build_panel(
     )  # fmt: skip
 
 
-def _time_column(frame: pl.DataFrame, wanted: str, where: str) -> tuple[str, Moments]:
-    """The column of times.
-
-    Raises:
-        InputError: none, several, or cells that are no time.
-    """
-    if wanted and wanted not in frame.columns:
-        raise InputError(f"data.time: {where} has no column {wanted!r}; {nearest(wanted, frame.columns)}")
-    names = [wanted] if wanted else [name for name in frame.columns if _may_be_time(frame[name])]
-    found = {name: moments for name in names if (moments := to_moments(frame[name])) is not None}
-    if not found:
-        what = f"column {wanted!r} of {where} holds no times" if wanted else f"{where} has no column of times"
-        raise InputError(
-            f"{what}; expected dates such as 2024-01-31 or 2024-01-31 13:00, months, quarters, or seconds since 1970 "
-            f"(columns: {', '.join(frame.columns[:10])})"
-        )
-    if len(found) > 1:
-        raise InputError(
-            f"{where} has several columns of times: {', '.join(map(repr, found))}; choose with --set data.time="
-        )
-    ((name, moments),) = found.items()
-    bad = np.flatnonzero(moments.values == MISSING)
-    if len(bad):
-        cells = ", ".join(f"{frame[name][int(row)]!r} in row {row + 1}" for row in bad[:SHOWN])
-        raise InputError(
-            f"column {name!r} of {where} has {len(bad)} cells that are no time as the others ({moments.how}): "
-            f"{cells}; write all of them in one way, or remove these rows"
-        )
-    return name, moments
-
-
-def _may_be_time(series: pl.Series) -> bool:
-    """Whether a column may hold times without being named: numbers only where its name says so."""
-    return not series.dtype.is_numeric() or TIME_NAME.search(series.name.replace("_", " ")) is not None
-
-
-def _cut(moments: Ints, end: str) -> tuple[NDArray[np.int64], Ints]:
-    """The rows before the moment ``end``, and their moments."""
-    if not end:
-        return np.arange(len(moments)), moments
-    try:
-        limit = int(np.datetime64(end.strip().replace(" ", "T"), "us").astype(np.int64))
-    except ValueError:
-        raise InputError(f"data.end is {end!r}; expected a date such as 2018-02-21 or 2018-02-21 13:00") from None
-    rows = np.flatnonzero(moments < limit)
-    if not len(rows):
-        raise InputError(f"data.end is {end!r}, and no row is older")
-    return rows, moments[rows]
-
-
-def _series_names(
-    columns: dict[str, pl.Series], moments: Ints, wanted: str, where: str, found: list[Finding]
-) -> list[str]:
-    """The columns that name the series: as asked for, or the one that makes repeated times distinct."""
-    if wanted:
-        names = [name.strip() for name in wanted.split(",")]
-        for name in names:
-            if name not in columns:
-                raise InputError(f"data.series: {where} has no column {name!r}; {nearest(name, list(columns))}")
-        return names
-    if len(np.unique(moments)) == len(moments):
-        return []
-    words = [name for name, series in columns.items() if series.dtype == pl.String]
-    codes = [name for name, series in columns.items() if series.dtype.is_integer() and not _is_row_number(series)]
-    for names in (words, codes):
-        fitting = [name for name in names if _tells_apart(columns[name], moments)]
-        if len(fitting) == 1:
-            count = columns[fitting[0]].n_unique()
-            found.append(Finding("note", f"column {fitting[0]!r} names {count} series (change: --set data.series=)"))
-            return fitting
-    return []
-
-
-def _tells_apart(series: pl.Series, moments: Ints) -> bool:
-    """Whether each of a column's values has its own, distinct moments, several of them."""
-    if series.null_count() or series.n_unique() * 3 > len(series):
-        return False
-    return pl.DataFrame({"name": series, "moment": moments}).is_duplicated().sum() == 0
-
-
-def _is_row_number(series: pl.Series) -> bool:
-    return ROW_NAME.search(series.name.strip()) is not None and kind_of(series)[0] in ("identifier", "constant")
-
-
-def _roles(
-    columns: dict[str, pl.Series], names: Sequence[str], options: DataConfig, roles: Roles, where: str,
-    found: list[Finding],
-) -> tuple[list[str], list[str], list[str]]:  # fmt: skip
-    """The columns to forecast, those known up to now, and those known ahead."""
-    for name in options.known:
-        if name not in columns:
-            raise InputError(f"data.known: {where} has no column {name!r}; {nearest(name, list(columns))}")
-    numeric = [name for name, series in columns.items() if _is_number(series) and name not in names]
-    rownumbers = [name for name in numeric if _is_row_number(columns[name]) and name not in options.known]
-    left = [name for name in columns if name not in numeric and name not in names]
-    for name in [*rownumbers, *left]:
-        why = "its numbers count the rows" if name in rownumbers else "it holds no numbers"
-        found.append(Finding("note", f"column {name!r} is left out: {why}", (name,)))
-    for name in options.known:
-        if name in left:
-            raise InputError(f"data.known: column {name!r} holds no numbers; write 0 and 1 for no and yes")
-    free = [name for name in numeric if name not in rownumbers and name not in options.known]
-    targets = _targets(free, columns, options.target, where)
-    if not targets:
-        raise InputError(f"{where} has no column of numbers to forecast (columns: {', '.join(list(columns)[:10])})")
-    past = list(roles.past) if roles.past else [name for name in free if name not in targets]
-    if past and not roles.past:
-        shown = ", ".join(past[:SHOWN])
-        found.append(
-            Finding("note", f"known up to now only, so seen but not forecast: {shown} (known ahead: data.known)")
-        )
-    return targets, past, list(options.known)
-
-
-def _targets(free: list[str], columns: dict[str, pl.Series], wanted: str, where: str) -> list[str]:
-    """All free columns, or those that were asked for by name or place."""
-    if not wanted:
-        return free
-    found = []
-    for word in [wanted] if wanted in columns else [word.strip() for word in wanted.split(",")]:
-        if word in columns:
-            name = word
-        elif word.lstrip("+-").isdigit() and -len(columns) <= int(word) < len(columns):
-            name = list(columns)[int(word)]
-        else:
-            raise InputError(f"--target: {where} has no column {word!r}; {nearest(word, list(columns))}")
-        if name not in free:
-            raise InputError(
-                f"--target: column {name!r} of {where} cannot be forecast; these can: {', '.join(free[:10])}"
-            )
-        found.append(name)
-    return found
-
-
-def _is_number(series: pl.Series) -> bool:
-    return series.dtype.is_numeric() or series.dtype == pl.Boolean
-
-
 def _matrix(
-    columns: dict[str, pl.Series], wanted: Sequence[str], moments: Ints, utc: bool, found: list[Finding]
+    columns: dict[str, pl.Series], wanted: Sequence[str], moments: Ints, clock: Clock, found: list[Finding]
 ) -> Floats:
     """(rows, columns) numbers; what is missing or not finite is NaN, counted and located."""
     arrays = []
@@ -257,14 +116,14 @@ def _matrix(
         values = numbers_of(series.cast(pl.Int8) if series.dtype == pl.Boolean else series, "")
         if len(infinite):
             text = f"column {name!r} is infinite in {len(infinite)} rows, read as missing"
-            found.append(Finding("warning", text, tuple(written(moments[infinite[:SHOWN]], utc))))
+            found.append(Finding("warning", text, tuple(written(moments[infinite[:SHOWN]], clock))))
         missing = np.setdiff1d(np.flatnonzero(np.isnan(values)), infinite)
         if len(missing):
             text = (
                 f"column {name!r} is missing in {len(missing):,} of {len(values):,} rows: the last known value stands "
                 f"in where the network looks back, and nothing is learned or scored there"
             )
-            found.append(Finding("note", text, tuple(written(moments[missing[:SHOWN]], utc))))
+            found.append(Finding("note", text, tuple(written(moments[missing[:SHOWN]], clock))))
         arrays.append(values)
     return np.stack(arrays, axis=1)
 
@@ -284,7 +143,7 @@ def _keys(columns: dict[str, pl.Series], names: Sequence[str]) -> tuple[NDArray[
 
 
 def _distinct(
-    moments: Ints, codes: NDArray[np.int64], matrix: Floats, utc: bool, resampled: Frequency | None,
+    moments: Ints, codes: NDArray[np.int64], matrix: Floats, clock: Clock, resampled: Frequency | None,
     names: tuple[str, str], found: list[Finding],
 ) -> tuple[Ints, NDArray[np.int64], Floats]:  # fmt: skip
     """Rows in order of time, one for each moment and series."""
@@ -299,7 +158,7 @@ def _distinct(
         return moments, codes, matrix
     group = np.cumsum(np.r_[True, ~repeated]) - 1
     if resampled is None:
-        found += _repeats(moments, matrix, repeated, utc, names)
+        found += _repeats(moments, matrix, repeated, clock, names)
     else:
         most = int(np.bincount(group).max())
         found.append(Finding("note", f"resampled {resampled.words()}: each value is the mean of up to {most:,} rows"))
@@ -317,7 +176,7 @@ def _means(matrix: Floats, group: NDArray[np.int64], count: int) -> Floats:
 
 
 def _repeats(
-    moments: Ints, matrix: Floats, repeated: NDArray[np.bool_], utc: bool, names: tuple[str, str]
+    moments: Ints, matrix: Floats, repeated: NDArray[np.bool_], clock: Clock, names: tuple[str, str]
 ) -> list[Finding]:
     """What is said of moments that stand several times.
 
@@ -328,19 +187,20 @@ def _repeats(
     equal = ((matrix[rows] == matrix[rows + 1]) | (np.isnan(matrix[rows]) & np.isnan(matrix[rows + 1]))).all(1)
     found = []
     if equal.any():
-        where = tuple(written(moments[rows[equal][:SHOWN]], utc))
+        where = tuple(written(moments[rows[equal][:SHOWN]], clock))
         found.append(Finding("warning", f"{int(equal.sum()):,} rows repeat another one: each is kept once", where))
     clash = rows[~equal]
     if not len(clash):
         return found
-    if not utc and _clock_set_back(moments[clash]):
+    if clock == "local" and _clock_set_back(moments[clash]):
         text = "these times stand twice, as when clocks are set back: the mean of both is taken. Offsets are exact"
         return [*found, Finding("warning", text, tuple(written(moments[clash[:SHOWN]])))]
-    shown = ", ".join(written(moments[clash[:3]], utc))
+    times = np.unique(moments[clash])
     raise InputError(
-        f"{names[1]} has {len(clash):,} times that stand in several rows with different values (column {names[0]!r}: "
-        f"{shown}). If the rows belong to several series, name the column that tells them apart with "
-        f"--set data.series=COLUMN; to take means, --set data.frequency=1h (or 1d, 1mo); or remove the wrong rows"
+        f"{names[1]} has {len(times):,} times that stand in several rows with different values (column {names[0]!r}: "
+        f"{', '.join(written(times[:3], clock))}). If the rows belong to several series, name the column that tells "
+        f"them apart with --set data.series=COLUMN (or A,B); to take means, --set data.frequency=1h (or 1d, 1mo); or "
+        f"remove the wrong rows"
     )
 
 
@@ -353,7 +213,7 @@ def _clock_set_back(moments: Ints) -> bool:
 
 
 def _gaps(
-    places: NDArray[np.int64], codes: NDArray[np.int64], values: Floats, start: int, frequency: Frequency, utc: bool,
+    places: NDArray[np.int64], codes: NDArray[np.int64], values: Floats, start: int, frequency: Frequency, clock: Clock,
     series: Sequence[str],
 ) -> list[Finding]:  # fmt: skip
     """Times without a row inside each series."""
@@ -366,7 +226,7 @@ def _gaps(
         missing += holes
     found = []
     if missing:
-        where = tuple(written(frequency.moments(start, np.array([first])), utc))
+        where = tuple(written(frequency.moments(start, np.array([first])), clock))
         text = (
             f"{missing:,} times have no row ({missing / values.shape[0] / len(series):.1%}), first {where[0]}: the "
             f"last known value stands in where the network looks back, and nothing is learned or scored there"

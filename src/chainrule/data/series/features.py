@@ -21,6 +21,8 @@ def calendar_of(frequency: Frequency, span: int) -> tuple[str, ...]:
         ('hour', 'weekday')
     """
     found = []
+    if frequency.unit == "count":
+        return ()
     if frequency.unit == "months":
         return ("month",) if frequency.size < 12 and span >= 2 * YEAR - WEEK else ()
     if frequency.unit == "fixed" and frequency.size < DAY and span >= 2 * DAY:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.data.series.moments import Ints, month_starts, written
+from chainrule.data.series.moments import Clock, Ints, month_starts, written
 from chainrule.errors import InputError
 
 SECOND = 1_000_000
@@ -31,14 +31,14 @@ PERIODS = {MINUTE: "minute", HOUR: "hour", DAY: "day", WEEK: "week"}  # that fix
 class Frequency:
     """The step between two moments of a series."""
 
-    unit: Literal["fixed", "months", "business"]
-    size: int  # microseconds, or months; 1 of business days
+    unit: Literal["fixed", "months", "business", "count"]
+    size: int  # microseconds, months, or counts; 1 of business days
     day: int = 1  # of the month; 31 is its last
     clock: int = 0  # microseconds after midnight, of months and business days
 
     def index(self, moments: Ints, start: int) -> Ints:
         """Steps from ``start`` to each moment, -1 where it is not on the grid."""
-        if self.unit == "fixed":
+        if self.unit in ("fixed", "count"):
             steps, rest = np.divmod(moments - start, self.size)
             return np.where(rest == 0, steps, -1).astype(np.int64)
         steps = self._near(moments) - self._near(np.array([start]))[0]
@@ -58,7 +58,7 @@ class Frequency:
     def moments(self, start: int, steps: Ints) -> Ints:
         """The moments that are so many steps after ``start``."""
         steps = np.asarray(steps, dtype=np.int64)
-        if self.unit == "fixed":
+        if self.unit in ("fixed", "count"):
             fixed: Ints = start + steps * self.size
             return fixed
         place = self._near(np.array([start]))[0] + steps * (self.size if self.unit == "months" else 1)
@@ -73,7 +73,9 @@ class Frequency:
     def words(self) -> str:
         """The step as a person says it."""
         if self.unit == "business":
-            return "business days"
+            return "every business day"
+        if self.unit == "count":
+            return "every step" if self.size == 1 else f"every {self.size} steps"
         if self.unit == "months":
             name = {1: "month", 3: "quarter", 12: "year"}.get(self.size, f"{self.size} months")
             where = {1: "", END_OF_MONTH: ", on its last day"}.get(self.day, f", on day {self.day}")
@@ -86,6 +88,8 @@ class Frequency:
 
     def seasons(self) -> dict[int, str]:
         """The periods that a series with this step may repeat after, in steps, the usual one first."""
+        if self.unit == "count":
+            return {}
         if self.unit == "business":
             return {5: "week", 21: "month", 261: "year"}
         if self.unit == "months":
@@ -118,7 +122,7 @@ def parse_frequency(text: str) -> Frequency:
     raise InputError(f"data.frequency is {text!r}; expected a step such as 30min, 1h, 1d, business, 1w, 1mo, 1q or 1y")
 
 
-def find_frequency(moments: Ints, where: str) -> Frequency:
+def find_frequency(moments: Ints, where: str, clock: Clock = "local") -> Frequency:
     """The step of rising, distinct moments; gaps are whole steps.
 
     Raises:
@@ -126,28 +130,35 @@ def find_frequency(moments: Ints, where: str) -> Frequency:
     """
     if len(moments) < 3:
         raise InputError(f"{where} has {len(moments)} different times; a series needs at least 3")
-    for found in (_months(moments), _business(moments)):
-        if found is not None:
-            return found
+    if clock != "count":
+        for calendar in (_months(moments), _business(moments)):
+            if calendar is not None:
+                return calendar
     steps = np.diff(moments)
-    size = _usual(steps)
-    off = np.flatnonzero(steps % size != 0)
-    _refuse_change(moments, steps, where)
+    found = Frequency(unit="count" if clock == "count" else "fixed", size=_usual(steps))
+    off = np.flatnonzero(steps % found.size != 0)
+    if clock != "count":
+        _refuse_change(moments, steps, where)
     if len(off):
         row = int(off[0])
-        before, after = written(moments[row : row + 2])
+        before, after = written(moments[row : row + 2], clock)
+        means = "ask for means over regular steps with --set data.frequency=1h (or 1d, 1w, 1mo), or "
         raise InputError(
-            f"{where} has irregular steps: most are {Frequency(unit='fixed', size=size).words()}, but {len(off):,} of "
-            f"{len(steps):,} are not, the first from {before} to {after}. Ask for means over regular steps with "
-            f"--set data.frequency=1h (or 1d, 1w, 1mo), or mend the times"
+            f"{where} has irregular steps: most are {found.words()}, but {len(off):,} of {len(steps):,} are not, the "
+            f"first from {before} to {after}; {'' if clock == 'count' else means}mend the times"
         )
-    span = int(moments[-1] - moments[0]) // size + 1
-    if len(moments) < (1 - MOST_GAPS) * span:
+    refuse_gaps(len(moments), found.index(moments[-1:], int(moments[0])).item() + 1, found, where)
+    return found
+
+
+def refuse_gaps(count: int, span: int, frequency: Frequency, where: str) -> None:
+    """Raise InputError where a step makes a grid of ``span`` times, most of them without any of the ``count`` rows."""
+    if count < (1 - MOST_GAPS) * span:
+        means = "ask for means over longer steps with --set data.frequency=1d (or 1h, 1w, 1mo)"
         raise InputError(
-            f"{where} has {len(moments):,} times where {Frequency(unit='fixed', size=size).words()} would give "
-            f"{span:,}: too many gaps. Ask for means over longer steps with --set data.frequency=1d (or 1h, 1w, 1mo)"
+            f"{where} has {count:,} times where {frequency.words()} would give {span:,}: too many gaps; "
+            f"{'mend the times' if frequency.unit == 'count' else means}"
         )
-    return Frequency(unit="fixed", size=size)
 
 
 def _usual(steps: Ints) -> int:

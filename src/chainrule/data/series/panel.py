@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chainrule.data.kind import Finding
 from chainrule.data.series.frequency import Frequency
-from chainrule.data.series.moments import Ints, written
+from chainrule.data.series.moments import Clock, Ints, written
 
 Floats = NDArray[np.float64]
 
@@ -23,8 +23,9 @@ class Panel:
 
     start: int  # the first moment
     frequency: Frequency
-    utc: bool  # moments are in UTC
-    time: str  # the column of times
+    clock: Clock
+    time: str  # the column of times; "" where rows are counted
+    hour: str  # the column of the time of day beside one of days, or ""
     series: str  # the columns that name the series, with commas between; "" where a row has all of them
     series_names: tuple[str, ...]  # (S,)
     columns: tuple[str, ...]  # of the source that are forecast
@@ -46,13 +47,23 @@ class Panel:
         some = np.flatnonzero(np.isfinite(self.values).any(1))
         return int(some[-1]) + 1 if len(some) else 0
 
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """(C,) the step after the last known one: of each series in long form, of all together in wide form."""
+        if not self.series:
+            return np.full(len(self.names), self.end)
+        known = np.isfinite(self.values)
+        own = np.where(known.any(0), len(self) - known[::-1].argmax(0), 0)
+        ends: NDArray[np.int64] = np.array([own[self.owners == owner].max() for owner in self.owners], dtype=np.int64)
+        return ends
+
     def moments(self, steps: Ints) -> Ints:
         """The moments of these steps; beyond the end as well."""
         return self.frequency.moments(self.start, steps)
 
     def written(self, steps: Sequence[int] | Ints) -> list[str]:
         """The moments of these steps as a person writes them."""
-        return written(self.moments(np.asarray(steps, dtype=np.int64)), self.utc)
+        return written(self.moments(np.asarray(steps, dtype=np.int64)), self.clock)
 
     def fingerprint(self) -> str:
         """SHA-256 over names, times and values."""

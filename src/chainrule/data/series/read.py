@@ -12,9 +12,10 @@ import polars as pl
 from chainrule.data import delimited
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
-from chainrule.data.series.build import Roles, build_panel, looks_like_series
+from chainrule.data.series.build import build_panel, looks_like_series
 from chainrule.data.series.panel import Panel
 from chainrule.data.series.records import SeriesRecords
+from chainrule.data.series.roles import Roles
 from chainrule.data.series.schema import SeriesSchema
 from chainrule.data.sources import Source, open_source
 from chainrule.data.table import frames
@@ -37,10 +38,8 @@ def recognises(source: Source) -> str | None:
         return next(iter(seen.values())) if all(seen.values()) else None
     if source.path is None:
         value = source.value
-        named = isinstance(value, pl.DataFrame) or (
-            type(value).__module__.startswith("pandas") and hasattr(value, "columns")
-        )
-        return looks_like_series(frames.to_frame(value)) if named else None
+        named = isinstance(value, pl.DataFrame) or frames.is_pandas(value)
+        return looks_like_series(frames.timed_frame(value)) if named else None
     if not source.path.is_file():
         return None
     ending = delimited.suffix(source.path)
@@ -59,6 +58,10 @@ def read(source: Source, options: DataConfig) -> dict[str, SeriesRecords]:
     Raises:
         InputError: no time column or several, irregular steps, doubtful rows, or too few of them.
     """
+    if options.group:
+        raise InputError(
+            "--group does not fit a series: it is divided by time; --set data.series= names several series"
+        )
     frame, notes, commas = read_frame(source, {options.time, *options.known} - {""})
     panel = build_panel(frame, options, Roles(), source.name, notes, commas)
     seasons = panel.frequency.seasons()
@@ -95,7 +98,7 @@ def read_frame(source: Source, names: set[str]) -> tuple[pl.DataFrame, list[Find
     """A source's columns, what was noticed, and whether ',' is its decimal sign."""
     path = source.path
     if path is None:
-        return frames.to_frame(source.value), [], False
+        return frames.timed_frame(source.value), [], False
     if not path.is_file():
         raise InputError(f"{path} is no file; expected a table with a column of times")
     ending = delimited.suffix(path)

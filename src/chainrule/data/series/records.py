@@ -13,13 +13,15 @@ from chainrule.data.samples import NEVER
 from chainrule.data.series.moments import Ints
 from chainrule.data.series.panel import MomentIds, Panel
 
+LEAST_KNOWN = 0.5  # of a column's window, or its forecast is not learned from
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SeriesRecords:
     """Moments of a panel: the forecast from step t sees the steps before it and answers for t, ..., t + horizon - 1.
 
     Straight after reading all steps are records, so that shares are shares of time; the division leaves out those
-    without a whole window, and those whose answer reaches into the next part (``times``).
+    without a whole window or anything known, and those whose answer reaches into the next part (``times``).
     """
 
     panel: Panel
@@ -41,9 +43,18 @@ class SeriesRecords:
 
     @property
     def times(self) -> Ints:
-        """(N, 2) the first and last step of what is forecast; the last is NEVER where no whole window fits."""
+        """(N, 2) the first and last step of what is forecast; the last is NEVER where nothing can be learned or scored.
+
+        That is where no whole window fits, or of no column both the past and an answer are known.
+        """
         last = self.rows + self.horizon - 1
         whole = (self.rows >= self.window) & (last < self.panel.end)
+        rows = self.rows[whole]
+        known = np.cumsum(np.isfinite(self.panel.values), axis=0)
+        known = np.concatenate((np.zeros_like(known[:1]), known))  # before each step
+        seen = known[rows] - known[rows - self.window] >= LEAST_KNOWN * self.window
+        answered = known[rows + self.horizon] > known[rows]
+        whole[whole] = (seen & answered).any(1)
         return np.stack((self.rows, np.where(whole, last, NEVER)), axis=1)
 
     @property

@@ -10,10 +10,8 @@ from torch import Tensor
 from chainrule.data.samples import Arrangement, Batch
 from chainrule.data.series.features import calendar_values
 from chainrule.data.series.panel import Floats
-from chainrule.data.series.records import SeriesRecords
+from chainrule.data.series.records import LEAST_KNOWN, SeriesRecords
 from chainrule.data.series.schema import Scale, SeriesSchema
-
-LEAST_KNOWN = 0.5  # of a column's window, or its forecast is not learned from
 
 
 class SeriesSamples:

@@ -12,6 +12,7 @@ from chainrule.data.config import DataConfig
 from chainrule.data.schema import SeriesTarget, from_json
 from chainrule.data.series.features import calendar_names, calendar_of
 from chainrule.data.series.frequency import Frequency, parse_frequency, short
+from chainrule.data.series.moments import Clock
 from chainrule.data.series.panel import Floats
 from chainrule.data.series.records import SeriesRecords
 from chainrule.errors import InputError
@@ -41,8 +42,9 @@ class SeriesSchema:
     kind: str = "series"
     target: SeriesTarget
     notes: tuple[str, ...]
-    time: str  # the column of times
-    utc: bool
+    time: str  # the column of times; "" where rows are counted
+    hour: str = ""  # the column of the time of day beside one of days
+    clock: Clock
     frequency: Frequency
     resampled: str = ""  # data.frequency, where times were brought to it
     window: int  # steps that the network looks back
@@ -67,7 +69,8 @@ class SeriesSchema:
     def sources(self) -> list[str]:
         """The source's columns that are read."""
         names = self.series.split(",") if self.series else []
-        return [self.time, *names, *self.columns, *self.past_names, *self.known_names]
+        times = [name for name in (self.time, self.hour) if name]
+        return [*times, *names, *self.columns, *self.past_names, *self.known_names]
 
     def future_names(self) -> list[str]:
         """What is known of a moment ahead."""
@@ -98,9 +101,10 @@ def learn_schema(train: SeriesRecords, options: DataConfig) -> SeriesSchema:
         mean=_numbers(mean), std=_numbers(np.where(std > 0, std, 1.0)),
         scale=_numbers(seasonal_scale(values, season)), season=season, quantiles=QUANTILES,
     )  # fmt: skip
+    steps = "1 step" if train.horizon == 1 else f"{train.horizon} steps"
     notes = [
-        f"{panel.frequency.words()}; a forecast of {train.horizon} steps looks back {train.window} (change: --horizon, "
-        f"--set data.window=)",
+        f"{panel.frequency.words()}; a forecast of {steps} looks back {train.window} (change: --horizon, --set "
+        f"data.window=)",
         why,
     ]
     if calendar:
@@ -108,7 +112,8 @@ def learn_schema(train: SeriesRecords, options: DataConfig) -> SeriesSchema:
     if constant:
         notes.append(f"constant in the train part: {', '.join(constant[:5])}; it has no MASE")
     return SeriesSchema(
-        target=target, notes=tuple(notes), time=panel.time, utc=panel.utc, frequency=panel.frequency,
+        target=target, notes=tuple(notes), time=panel.time, hour=panel.hour, clock=panel.clock,
+        frequency=panel.frequency,
         resampled=short(parse_frequency(options.frequency)) if options.frequency else "", window=train.window,
         series=panel.series, series_names=panel.series_names, columns=panel.columns,
         owners=tuple(panel.owners.tolist()), past=_scales(panel.past_names, train.known_part(panel.past)),

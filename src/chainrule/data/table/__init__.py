@@ -70,12 +70,7 @@ def encode(records: TableRecords, schema: TableSchema) -> TensorSamples:
     Raises:
         InputError: a column of the schema is absent, or a label is not among the schema's classes.
     """
-    absent = [name for name in schema.sources() if name not in records.frame.columns]
-    if absent:
-        hints = f"; {nearest(absent[0], records.frame.columns)}" if len(absent) == 1 else ""
-        raise InputError(
-            f"missing {'column' if len(absent) == 1 else 'columns'}: {', '.join(map(repr, absent))}{hints}"
-        )
+    _refuse_absent(records, schema)
     numbers = np.empty((len(records), len(schema.numbers)), dtype=np.float32)
     codes = np.empty((len(records), len(schema.categories)), dtype=np.int32)
     for place, block in _blocks(records):
@@ -84,6 +79,16 @@ def encode(records: TableRecords, schema: TableSchema) -> TensorSamples:
         for j, category in enumerate(schema.categories):
             codes[place, j] = _codes(block[category.name], category)
     return TensorSamples((torch.from_numpy(numbers), torch.from_numpy(codes)), _targets(records, schema), records.ids)
+
+
+def _refuse_absent(records: TableRecords, schema: TableSchema) -> None:
+    """Raise InputError where a column of the schema is absent."""
+    absent = [name for name in schema.sources() if name not in records.frame.columns]
+    if absent:
+        hints = f"; {nearest(absent[0], records.frame.columns)}" if len(absent) == 1 else ""
+        raise InputError(
+            f"missing {'column' if len(absent) == 1 else 'columns'}: {', '.join(map(repr, absent))}{hints}"
+        )
 
 
 def _blocks(records: TableRecords) -> Iterator[tuple[slice, pl.DataFrame]]:
@@ -200,7 +205,12 @@ def _groups_rows(series: pl.Series) -> bool:
 
 
 def mismatches(records: TableRecords, schema: TableSchema) -> list[Finding]:
-    """How records differ from what the schema was learned from: extra columns, unseen categories, renamed labels."""
+    """How records differ from what the schema was learned from: extra columns, unseen categories, renamed labels.
+
+    Raises:
+        InputError: a column of the schema is absent.
+    """
+    _refuse_absent(records, schema)
     expected = {*schema.names, records.group, records.time}
     extra = [name for name in records.frame.columns if name not in expected]
     found = []

@@ -140,6 +140,41 @@ def to_frame(value: Any) -> pl.DataFrame:
     return pl.DataFrame([column(f"x{i + 1}", array[:, i]) for i in range(array.shape[1])])
 
 
+def is_pandas(value: Any) -> bool:
+    """Whether this is a frame or a series of pandas."""
+    return type(value).__module__.startswith("pandas") and hasattr(value, "iloc")
+
+
+def timed_frame(value: Any) -> pl.DataFrame:
+    """As ``to_frame``, with the moments of a pandas index as a column, zones kept; numbers in a row are one column."""
+    if not is_pandas(value):
+        return to_frame(as_array(value)[:, None] if _are_numbers_in_a_row(value) else value)
+    frame = value if hasattr(value, "columns") else value.to_frame("value" if value.name is None else value.name)
+    levels = [frame.index.get_level_values(i) for i in range(frame.index.nlevels)]
+    if any(str(level.dtype).startswith(("datetime64", "period")) for level in levels):
+        names = ["time" if name is None else name for name in frame.index.names]
+        frame = frame.reset_index(names=names)
+    columns = []
+    for place, name in enumerate(frame.columns):
+        values, dtype = frame.iloc[:, place], str(frame.dtypes.iloc[place])
+        if dtype.startswith("period"):
+            values = values.dt.to_timestamp()
+        utc = dtype.startswith("datetime64") and "," in dtype
+        found = column(str(name), values.dt.tz_convert("UTC") if utc else values)
+        columns.append(found.dt.replace_time_zone("UTC") if utc else found)
+    return _checked(columns)
+
+
+def _are_numbers_in_a_row(value: Any) -> bool:
+    if isinstance(value, pl.DataFrame | pl.LazyFrame | Mapping | str):
+        return False
+    try:
+        array = as_array(value)
+    except ValueError:  # uneven rows
+        return False
+    return array.ndim == 1 and array.dtype.kind in "iuf"
+
+
 def _checked(columns: list[pl.Series]) -> pl.DataFrame:
     lengths = {s.name: len(s) for s in columns}
     if len(set(lengths.values())) > 1:

@@ -16,7 +16,7 @@ from chainrule.data.encoding import decode_text
 from chainrule.data.kind import Finding
 from chainrule.data.schema import class_names
 from chainrule.data.sentences import DISTINCT, LOOKED_AT, roles_of
-from chainrule.data.sources import Source, open_source
+from chainrule.data.sources import Source, open_source, path_or_text
 from chainrule.data.table import frames
 from chainrule.data.table.read import JSON_LINES, PARQUET
 from chainrule.data.text.files import (
@@ -168,14 +168,13 @@ def _together(stores: Sequence[TextStore]) -> TextStore:
 
 
 def _input_store(one: Any, schema: TextSchema, place: int) -> TextStore:
-    if isinstance(one, str) and ("\n" in one or len(one) > 1000 or not Path(one).expanduser().exists()):
-        if not one.strip():
-            raise InputError("an empty text came; expected words")
-        if " " not in one.strip() and ("/" in one or delimited.suffix(Path(one)) in FILES | {ENDING}):
-            raise InputError(f"there is no file {one!r}; a text is given as it is, with spaces between its words")
-        return TextStore(texts=[one], ids=[f"text {place}"])
     if isinstance(one, str | Path):
-        return _input_path(Path(one).expanduser(), schema)
+        path = path_or_text(one)
+        if path is not None:
+            return _input_path(path, schema)
+        if not str(one).strip():
+            raise InputError("an empty text came; expected words")
+        return TextStore(texts=[str(one)], ids=[f"text {place}"])
     if isinstance(one, list | tuple | np.ndarray | pl.Series) or (_is_pandas(one) and one.ndim == 1):
         if not _is_pair(one) and all(isinstance(text, str) for text in _strings(one)):
             texts = _strings(one)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from chainrule.data import delimited
 from chainrule.data.config import DataConfig
-from chainrule.data.delimited import HEAD_BYTES, Layout
+from chainrule.data.delimited import HEAD_BYTES, ROW_NAME, Layout
 from chainrule.data.encoding import decode_text
 from chainrule.data.kind import Finding
 from chainrule.data.labels import FEW
@@ -98,10 +98,22 @@ def read_table(path: Path) -> tuple[pl.DataFrame, bool, list[str]]:
         raise InputError(f"{path.name} is no table: no delimiter divides its lines into equally many fields")
     text, notes = decode_text(delimited.read_bytes(path), path.name)
     frame = _rows(text, layout)
+    if frame is not None and layout.header and layout.names[0] == ROW_NAME:
+        _refuse_divided(frame, path.name, layout)
     if frame is None:
         frame = delimited.read_delimited(path, layout, set(layout.names))  # refuses ragged rows by their numbers
     shown = [f"{path.name}: {note}" for note in layout.notes if "not UTF-8" not in note]
     return frame, layout.header, [*notes, *shown]
+
+
+def _refuse_divided(frame: pl.DataFrame, name: str, layout: Layout) -> None:
+    """Raise InputError where every row has a field more than the header, and the first is no name of the row."""
+    cells = frame[ROW_NAME].drop_nulls()
+    if cells.str.strip_chars().str.contains(r"\s").mean() == 1:
+        raise InputError(
+            f"{name}: its rows have {layout.columns} fields and its header names {layout.columns - 1}, as where texts "
+            f"hold the delimiter {layout.delimiter!r}; put quotes around the texts"
+        )
 
 
 def _rows(text: str, layout: Layout) -> pl.DataFrame | None:
@@ -147,10 +159,10 @@ def store_of(
     others = tuple(name for name in seen.columns if name not in (*roles.texts, wanted))
     if others:
         told.append(Finding("note", f"columns that are no texts are not used: {', '.join(map(repr, others))}"))
-    labels = _values(frame[wanted])
     if options.labels:
         labels = spelt_alike(frame[wanted], options.labels)
     else:
+        labels = _values(frame[wanted])
         _refuse_misplaced(labels, written, wanted, roles)
     return kept(
         TextStore(
@@ -225,11 +237,18 @@ def _values(series: pl.Series) -> NDArray[Any]:
         series = numbers if known.any() and numbers.filter(known).null_count() == 0 else text
     if series.dtype.is_numeric():
         return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    if series.dtype.is_nested():
+        raise InputError(
+            f"the cells of {series.name!r} are {'lists' if isinstance(series.dtype, pl.List) else 'objects'}, not "
+            "labels; where they are lists of labels, each to be answered by itself, use --set data.labels=';'"
+        )
     return class_names(np.array(series.to_list(), dtype=object))
 
 
 def spelt_alike(series: pl.Series, separator: str) -> NDArray[np.str_]:
     """Cells of several labels in one spelling: each once, in order; a cell without any is the separator alone."""
+    if isinstance(series.dtype, pl.List):
+        series = series.cast(pl.List(pl.String)).list.join(separator, ignore_nulls=True)
     cells = series.cast(pl.String).fill_null("").to_list()
     return np.array([separator.join(names_in(cell, separator)) or separator for cell in cells], dtype=np.str_)
 
