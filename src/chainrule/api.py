@@ -192,8 +192,8 @@ def trace(
         session, prepared = fresh_session(source, small | settings, model)
     if session.task.name in UNTRACED:
         raise InputError(
-            f"trace opens networks with one answer for each row; this one learns to {session.task.name}, an answer for "
-            "every token"
+            f"trace opens networks with one answer for each row; this one, of the task {session.task.name}, answers "
+            "for every token"
         )
     samples = session.encode(prepared.parts["train"])
     batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))

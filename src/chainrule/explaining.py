@@ -46,9 +46,11 @@ def explain(run: OpenRun, source: Any) -> Explanation:
     session = run.session
     chosen = explainer(session.task.name, session.kind.NAME)
     if chosen is None:
+        traced = f"; every number of one iteration is shown by: chainrule trace {run.path}"
         raise InputError(
             f"this run learned to {session.task.name} from {session.kind.NAME} data, which explain does not serve; it "
             f"serves rows of tables, texts, images, sound and video, masks and translations"
+            f"{traced if session.task.name in OF_ROWS else ''}"
         )
     return chosen(run, source)
 

@@ -127,3 +127,14 @@ def test_texts_in_memory_are_train_and_valid(tmp_path: Path) -> None:
     settings = {"model.hidden": 8, "model.layers": 1, "data.window": 16}
     trained = chainrule.fit(text, valid=text, test=text, model="lstm", epochs=1, out=tmp_path / "run", set=settings)
     assert trained.metrics["rows"]["valid"] > 0
+
+
+@pytest.mark.parametrize("number", ["0", "-3"])
+def test_no_text_at_all_is_refused(tale: Path, capsys: pytest.CaptureFixture[str], number: str) -> None:
+    assert run(["generate", str(tale), "-n", number]) == 2
+    assert "-n is a number of texts from 1" in capsys.readouterr().err
+
+
+def test_trace_says_that_it_does_not_open_language_models(tale: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["trace", str(tale)]) == 2
+    assert "of the task language, answers for every token" in capsys.readouterr().err

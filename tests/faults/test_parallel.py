@@ -176,3 +176,19 @@ def test_copies_between_train_and_test_are_removed(tmp_path: Path) -> None:
     assert {name: len(part) for name, part in prepared.parts.items()} == {"train": 50, "valid": 5, "test": 10}
     assert any("5 of 15 rows of test also stand in train" in finding.text for finding in prepared.findings)
     assert all(isinstance(finding, Finding) for finding in prepared.findings)
+
+
+def test_a_file_that_is_not_there_and_a_folder_are_no_sentences(tmp_path: Path) -> None:
+    records = read(write(tmp_path / "t.de", sentences(3, "wort")), write(tmp_path / "t.en", sentences(3, "word")))
+    schema = parallel.learn_schema(records, DataConfig())
+    for given, words in ((["none.txt"], "there is no file"), ([str(tmp_path)], "is a folder")):
+        with pytest.raises(InputError, match=words):
+            parallel.read_inputs(given, schema)
+    long = "ein hund " * 60  # longer than the name of a file can be
+    assert parallel.read_inputs([long, "", "~ein hund"], schema).sources == [long.strip(), "", "~ein hund"]
+
+
+def test_two_tables_are_no_parallel_text(tmp_path: Path) -> None:
+    first, second = (write(tmp_path / name, ["text,label", "good,1"]) for name in ("train.csv", "test.csv"))
+    with pytest.raises(InputError, match=r"train\.csv and test\.csv are tables.*--test"):
+        read(first, second)

@@ -260,3 +260,10 @@ def test_dates_in_several_formats_are_named() -> None:
     assert "of the cells of 'day' stand in one format, as its first, '2020-01-01'" in refused(
         pl.DataFrame({"day": days, "load": np.arange(30.0)})
     )
+
+
+def test_one_column_alone_is_led_to_a_horizon(tmp_path: Path) -> None:
+    frame(100).select("load").write_csv(tmp_path / "load.csv")
+    with pytest.raises(InputError, match="or --horizon to forecast it as a series"):
+        chainrule.look(tmp_path / "load.csv")
+    chainrule.look(tmp_path / "load.csv", horizon=4)

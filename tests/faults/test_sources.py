@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chainrule.data import archive
-from chainrule.data.sources import dataset, open_source
+from chainrule.data.sources import dataset, open_source, path_of, path_or_text
 from chainrule.errors import InputError
 
 
@@ -120,3 +120,17 @@ def test_a_misspelt_path_or_name_gets_the_nearest(tmp_path: Path, monkeypatch: p
         open_source("qqqqqqqqq")
     with pytest.raises(InputError, match="no source"):
         open_source(None)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "~nobody's film", "good film " * 60, "a\0b", "two\nlines"])
+def test_a_text_is_no_path_however_odd_it_looks(text: str) -> None:
+    assert path_of(text) is None
+    assert path_or_text(text) is None
+
+
+def test_a_name_of_a_file_that_is_not_there_is_no_text(tmp_path: Path) -> None:
+    for name in ("nothing.txt", "./new.de", tmp_path / "none"):
+        with pytest.raises(InputError, match="there is no file"):
+            path_or_text(name)
+    with pytest.raises(InputError, match="does not exist"):
+        open_source("~nobody/reviews.csv")

@@ -200,3 +200,40 @@ def test_a_broken_schema_is_refused() -> None:
     for place, value in (("tokenizer", {**data["tokenizer"], "tokens": ["a"]}), ("max_tokens", "many"), ("more", 1)):
         with pytest.raises(InputError, match="schema"):
             text.load_schema({**data, place: value})
+
+
+def test_odd_texts_are_texts_and_not_paths() -> None:
+    schema = text.learn_schema(read((TEXTS, LABELS)), DataConfig())
+    odd = ["good film " * 60, "~nobody's film", "two\nlines"]
+    assert text.read_inputs(odd, schema).texts == odd
+    with pytest.raises(InputError, match="an empty text came"):
+        text.read_inputs([""], schema)
+
+
+def test_lists_of_labels_need_a_word_and_then_are_labels() -> None:
+    labels = [[label, "new"] if place % 3 else [] for place, label in enumerate(LABELS)]
+    frame = pl.DataFrame({"text": TEXTS, "label": labels})
+    with pytest.raises(InputError, match=r"cells of 'label' are lists, not labels.*data\.labels"):
+        read(frame)
+    found = read(frame, labels=";").labels
+    assert found is not None
+    assert found[:2].tolist() == [";", ";".join(sorted([LABELS[1], "new"]))]
+
+
+def test_commas_in_texts_without_quotes_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"well now, {one},{label}\n" for one, label in zip(TEXTS, LABELS, strict=True))
+    (tmp_path / "t.csv").write_text(f"text,label\n{rows}")
+    with pytest.raises(InputError, match=r"3 fields and its header names 2.*put quotes around the texts"):
+        read(tmp_path / "t.csv")
+
+
+def test_halves_of_characters_and_a_pair_are_read_from_python() -> None:
+    broken = ["\ud83d bad film", *TEXTS[1:]]
+    assert prepare((broken, LABELS), DataConfig()).kind is text
+    schema = text.learn_schema(read((TEXTS, LABELS)), DataConfig())
+    assert text.read_inputs((TEXTS[:2], LABELS[:2]), schema).texts == TEXTS[:2]
+
+
+def test_labels_that_all_differ_are_no_classes() -> None:
+    with pytest.raises(InputError, match=r"42 of 42 texts to learn from have a 'label' of their own, such as 'c0'"):
+        prepare(pl.DataFrame({"text": TEXTS, "label": [f"c{place}" for place in range(60)]}), DataConfig())

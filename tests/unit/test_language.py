@@ -186,3 +186,8 @@ def test_one_batch_is_learned_by_heart() -> None:
         (term.total / task().counts(one)["loss"]).backward()
         optimizer.step()
     assert float(term.total.detach()) / 96 < 0.1
+
+
+def test_a_network_of_ones_own_needs_the_method_that_goes_on() -> None:
+    with pytest.raises(InputError, match=r"needs the method run\(ids, state\)"):
+        task().wrap(nn.Linear(3, 3), None)

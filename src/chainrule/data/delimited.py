@@ -29,7 +29,6 @@ PERHAPS = {".txt", ".data", ".dat", ".test", ".train"}
 HEAD_BYTES = 1 << 18
 HEAD_ROWS = 500
 WORDS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'", " ": "spaces"}
-SHORT_HEADER = "the header has one name less than the rows have fields"
 ROW_NAME = "row name"  # a first column that the header leaves out, as R writes it
 WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
 NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -194,7 +193,7 @@ def _layout(
     if header:
         if len(first) == columns - 1:
             first = [ROW_NAME, *first] if any(row[-1] for row in body) else [*first, ""]
-            notes.append(SHORT_HEADER)
+            notes.append("the header has one name less than the rows have fields")
         names = _unique_names(first[:columns] + [""] * (columns - len(first)), notes)
     cells = body if header else [first, *body]
     types = tuple(_type([row[i] for row in cells if i < len(row)], commas) for i in range(columns))

@@ -8,7 +8,7 @@ Source: Williams, Peng 1990, "An efficient gradient-based algorithm for on-line 
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]  # each (layers, B, size)
 
 
+@runtime_checkable
 class Runs(Protocol):
     """A network that goes on from where it stood."""
 

@@ -19,7 +19,7 @@ from chainrule.data.samples import Batch
 from chainrule.data.schema import TokensTarget
 from chainrule.errors import InputError
 from chainrule.functional.metrics import Scorer
-from chainrule.nn.carried import Carried
+from chainrule.nn.carried import Carried, Runs
 from chainrule.tasks.task import At, Headline, Loss, Rows, Term
 
 MEASURED = ("nats", "tokens", "characters", "bytes")
@@ -50,7 +50,16 @@ class Language:
         self.target = target
 
     def wrap(self, network: nn.Module, schema: Any) -> nn.Module:
-        """The network with its state carried from window to window in training."""
+        """The network with its state carried from window to window in training.
+
+        Raises:
+            InputError: it cannot go on from a state.
+        """
+        if not isinstance(network, Runs):
+            raise InputError(
+                "a network that goes on with a text needs the method run(ids, state), which gives logits (B T V) and "
+                "the state after the last token; state is None at the start"
+            )
         return Carried(network)
 
     def counts(self, batch: Batch) -> dict[str, float]:

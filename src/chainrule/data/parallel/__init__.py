@@ -91,17 +91,7 @@ def findings(records: ParallelRecords) -> list[Finding]:
 
 
 def encode(records: ParallelRecords, schema: ParallelSchema) -> ParallelSamples:
-    """Tokens of both sides, cut to the schema's length; the end stands after what is whole.
-
-    Raises:
-        InputError: the languages stand the other way round.
-    """
-    first, second = records.store.source_name, records.store.target_name
-    if schema.target is not None and first != second and (first, second) == (schema.target.name, schema.source):
-        raise InputError(
-            f"{first!r} came first, but this network translates {second!r} into {first!r}; give them the other way "
-            "round"
-        )
+    """Tokens of both sides, cut to the schema's length; the end stands after what is whole."""
     most = schema.max_tokens
     sources = [_ended(ids[:most]) for ids in schema.source_tokens.encode_all(records.sources)]
     if records.store.targets is None:

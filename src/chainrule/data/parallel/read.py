@@ -20,6 +20,7 @@ from chainrule.data.parallel.lines import check_counts, pair_store, read_lines
 from chainrule.data.parallel.records import PairStore, ParallelRecords
 from chainrule.data.sources import Source, split_word
 from chainrule.data.table import frames
+from chainrule.data.tokens import mended
 from chainrule.errors import InputError, nearest
 
 ENGLISH = "en"  # what is translated into where nobody says otherwise
@@ -224,9 +225,9 @@ def _pairs_frame(value: Any) -> pl.DataFrame | None:
     if isinstance(value, Mapping):
         return frames.to_frame(value) if len(value) == 2 and all(map(_are_texts, value.values())) else None
     if isinstance(value, tuple) and len(value) == 2 and all(map(_are_texts, value)):
-        return pl.DataFrame({"source": list(value[0]), "target": list(value[1])})
+        return pl.DataFrame({"source": [*map(mended, value[0])], "target": [*map(mended, value[1])]})
     if isinstance(value, list) and value and all(_are_texts(pair) and len(pair) == 2 for pair in value):
-        return pl.DataFrame({"source": [one for one, _ in value], "target": [other for _, other in value]})
+        return pl.DataFrame({"source": [mended(one) for one, _ in value], "target": [mended(two) for _, two in value]})
     return None
 
 

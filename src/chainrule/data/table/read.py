@@ -207,7 +207,10 @@ def _choose_target(names: tuple[str, ...], wanted: str, header: bool, source: st
         hint = f"did you mean {same[0]!r}?" if same else nearest(wanted, names)
         raise MissingTargetError(f"{source} has no column {wanted!r} for the target; {hint}")
     if len(names) < 2:
-        raise InputError(f"{source} has one column only, {names[0]!r}; expected a target and at least one other column")
+        raise InputError(
+            f"{source} has one column only, {names[0]!r}; expected a target and at least one other column, or "
+            f"--horizon to forecast it as a series"
+        )
     usual = [name for name in names if name.strip().lower() in TARGET_NAMES]
     if len(usual) == 1:
         return usual[0], f"the target is {usual[0]!r} by its name; --target COLUMN to choose another"

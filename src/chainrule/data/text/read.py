@@ -148,7 +148,7 @@ def read_inputs(inputs: Sequence[Any], schema: TextSchema) -> TextRecords:
     Raises:
         InputError: no file and no text, or columns that are not there.
     """
-    values = [inputs] if isinstance(inputs, str | Mapping) else list(inputs)
+    values = [inputs] if isinstance(inputs, str | Mapping) or _is_pair(inputs) else list(inputs)
     if values and all(isinstance(one, Mapping) for one in values) and not _frame_of(values[0]) is not None:
         values = [values]
     stores = [_input_store(one, schema, place) for place, one in enumerate(values, 1)]

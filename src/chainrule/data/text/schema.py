@@ -22,6 +22,7 @@ LONG_WORDS = 15  # letters; a text that mostly has such long words has no spaces
 SPREAD = 99  # of a hundred texts are not cut
 FEWEST, MOST = 16, 1000  # tokens up to which a text is read, unless data.max_tokens says it
 LEAST_RARE = 2  # how often a word must come to be known
+MANY, LONE = 20, 0.5  # texts from which on so large a share of classes with one text is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,12 @@ def _target(
         )
     target, why = infer_target(labels, name, options.task)
     assert isinstance(target, ClassTarget | NumberTarget)
+    if isinstance(target, ClassTarget) and len(labels) >= MANY and target.counts.count(1) > LONE * len(labels):
+        raise InputError(
+            f"{target.counts.count(1):,} of {len(labels):,} texts to learn from have a {name!r} of their own, such as "
+            f"{target.classes[0]!r}; a class is learned from several texts. Name the column of classes with --target; "
+            "where a cell holds several labels, say what stands between them with --set data.labels=';'"
+        )
     return target, why
 
 
