@@ -235,5 +235,5 @@ def test_halves_of_characters_and_a_pair_are_read_from_python() -> None:
 
 
 def test_labels_that_all_differ_are_no_classes() -> None:
-    with pytest.raises(InputError, match=r"42 of 42 texts to learn from have a 'label' of their own, such as 'c0'"):
+    with pytest.raises(InputError, match=r"42 of 42 texts to learn from have a 'label' of their own, such as 'c10'"):
         prepare(pl.DataFrame({"text": TEXTS, "label": [f"c{place}" for place in range(60)]}), DataConfig())

@@ -7,22 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
-from chainrule.data.order import generator_of
+from chainrule.data.parts import (
+    PLACED_CELLS,
+    PLACED_GROUPS,
+    Impossible,
+    Ints,
+    Shares,
+    dealt,
+    one_row_in_train,
+    placed,
+    quotas_of,
+    shuffled_by,
+)
 from chainrule.data.samples import NEVER, Records
 from chainrule.data.transcripts import are_texts
 from chainrule.errors import InputError
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Parted = tuple[Ints, str]  # the part of each row, and how it was found
-Shares = tuple[float, ...]  # of train, valid and test; or one for each fold
-_PLACED_GROUPS = 20_000  # up to here every group is placed by itself; beyond, they are dealt out by class
-_PLACED_CELLS = 4_000_000  # groups x classes, the table that placing needs
-_TRIES = 20  # orders in which few groups are placed; the best is kept
 _NUMBER_TASKS = ("regress", "forecast", "transcribe")  # and texts, which hardly repeat
 _FEW_CLASSES = 50  # so many whole numbers may be classes; keeping their shares does a regression no harm
 _LOOKED_AT = 10_000  # rows that rule most numbers out
@@ -37,10 +41,6 @@ class Split:
     valid: Ints
     test: Ints
     reason: str
-
-
-class _Impossible(Exception):
-    """This way of dividing cannot be followed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +333,7 @@ def _respecting(
             continue
         try:
             part, words = divide()
-        except _Impossible as reason:
+        except Impossible as reason:
             if asked or strict:
                 fix = f"leave data.{setting} out" + (", or ask for fewer folds" if strict else "")
                 column = f" {asked!r}" if asked else ""
@@ -350,7 +350,7 @@ def _check_seen(facts: _Facts, train: NDArray[np.bool_], other: NDArray[np.bool_
         return
     unseen = np.setdiff1d(facts.classes[other], facts.classes[train])
     if len(unseen):
-        raise _Impossible(f"class {facts.names[unseen[0]]!r} stands only in {where}")
+        raise Impossible(f"class {facts.names[unseen[0]]!r} stands only in {where}")
 
 
 def _time_parts(facts: _Facts, shares: Shares) -> Ints:
@@ -365,7 +365,7 @@ def _time_parts(facts: _Facts, shares: Shares) -> Ints:
     changes = np.flatnonzero(np.diff(keys[order])) + 1
     wanted = [number for number, share in enumerate(shares) if share > 0]
     if len(changes) < len(wanted) - 1:
-        raise _Impossible(f"{len(changes) + 1} different moments are too few for {len(wanted)} parts")
+        raise Impossible(f"{len(changes) + 1} different moments are too few for {len(wanted)} parts")
     cuts, first = [], 0
     for left, end in zip(range(len(wanted) - 1, 0, -1), np.cumsum(shares)[wanted] * facts.count, strict=False):
         free = changes[first : len(changes) - left + 1]
@@ -392,54 +392,18 @@ def _row_parts(facts: _Facts, shares: Shares, seed: int) -> Parted:
             if len(rare):
                 named = ", ".join(repr(facts.names[code]) for code in rare[:_NAMED])
                 words += f"; {len(rare)} classes with fewer than {wanted} rows stay in train ({named})"
-    quotas = _quotas(counts, shares)
+    quotas = quotas_of(counts, shares)
     part = np.empty(facts.count, np.int64)
-    part[_shuffled_by(classes, seed)] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), quotas.ravel())
+    part[shuffled_by(classes, seed)] = np.repeat(np.tile(np.arange(len(shares)), len(counts)), quotas.ravel())
     if facts.classes is not None and classes is not facts.classes and not facts.numbers:
-        part = _one_row_in_train(facts.classes, part)
+        part = one_row_in_train(facts.classes, part)
     return part, words
-
-
-def _one_row_in_train(classes: Ints, part: Ints) -> Ints:
-    """The parts after the first row of each class that train lacks has moved there, unless that empties a part."""
-    unseen = ~np.isin(classes, classes[part == 0])
-    rows = np.flatnonzero(unseen)
-    moved = part.copy()
-    moved[rows[np.unique(classes[rows], return_index=True)[1]]] = 0
-    return moved if len(np.unique(moved)) == len(np.unique(part)) else part
-
-
-def _shuffled_by(classes: Ints, seed: int) -> Ints:
-    """Rows by class, in random order within each."""
-    rows = torch.randperm(len(classes), generator=generator_of(seed, len(classes))).numpy()
-    small = classes.astype(np.min_scalar_type(int(classes.max())))  # 8 and 16 bits are sorted by radix, 10 times faster
-    ordered: Ints = rows[np.argsort(small[rows], kind="stable")]
-    return ordered
-
-
-def _quotas(counts: Ints, shares: Shares) -> Ints:
-    """Rows (classes, parts) for each part: shares by largest remainder, at least one where a class is large enough."""
-    wanted = [number for number, share in enumerate(shares) if share > 0]
-    enough = counts >= len(wanted)
-    quotas = np.zeros((len(counts), len(shares)), np.int64)
-    for left, number in enumerate(reversed(wanted[1:])):
-        later = len(wanted) - 1 - left  # parts still to be served, one row each
-        room = np.where(enough, counts - quotas.sum(1) - later, 0)
-        ideal = counts * shares[number]
-        quotas[:, number] = np.minimum(np.maximum(ideal.astype(np.int64), 1), room)
-        missing = round(counts[enough].sum() * shares[number]) - quotas[:, number].sum()
-        free = (quotas[:, number] < room) & (ideal > quotas[:, number])
-        owed = counts * sum(shares[number:]) - quotas[:, number:].sum(1)  # a class that gave a row more waits
-        most = np.argsort(np.where(free, -owed, np.inf), kind="stable")[: max(missing, 0)]
-        quotas[most[free[most]], number] += 1
-    quotas[:, 0] = counts - quotas.sum(1)
-    return quotas
 
 
 def _dealt_rows(facts: _Facts, k: int, seed: int) -> Parted:
     """Rows dealt out to k folds class by class, -1 for classes of one row."""
     classes = np.zeros(facts.count, np.int64) if facts.classes is None else facts.classes
-    order = _shuffled_by(classes, seed)
+    order = shuffled_by(classes, seed)
     order = order[np.bincount(classes)[classes[order]] > 1]
     part = np.full(facts.count, -1, np.int64)
     part[order] = np.arange(len(order)) % k
@@ -457,72 +421,17 @@ def _group_parts(facts: _Facts, shares: Shares, seed: int) -> Ints:
     groups, count = (np.cumsum(present) - 1)[facts.groups], int(present.sum())
     wanted = [number for number, share in enumerate(shares) if share > 0]
     if count < len(wanted):
-        raise _Impossible(f"{count} groups are too few for {len(wanted)} parts")
+        raise Impossible(f"{count} groups are too few for {len(wanted)} parts")
     classes = np.zeros(facts.count, np.int64) if facts.classes is None else facts.classes
     num_classes = int(classes.max()) + 1
     active = np.array([shares[number] for number in wanted])
-    if count <= _PLACED_GROUPS and count * num_classes <= _PLACED_CELLS:
+    if count <= PLACED_GROUPS and count * num_classes <= PLACED_CELLS:
         cells = np.bincount(groups * num_classes + classes, minlength=count * num_classes)
-        part = _placed(cells.reshape(count, num_classes).astype(np.float64), active, seed)
+        part = placed(cells.reshape(count, num_classes).astype(np.float64), active, seed)
     else:
-        part = _dealt(groups, classes, active, seed)
+        part = dealt(groups, classes, active, seed)
     part_of_row: Ints = np.array(wanted)[part][groups]
     return part_of_row
-
-
-def _placed(cells: Floats, shares: Floats, seed: int) -> Ints:
-    """A part for each group of ``cells`` (groups, classes): the best of several orders of placing them one by one."""
-    sizes = cells.sum(1, keepdims=True)
-    table = np.concatenate((cells[:, cells.any(0)], sizes), axis=1)
-    weights = np.ones(table.shape[1])
-    weights[-1] = len(weights) - 1  # the size counts as much as all classes together
-    targets = np.outer(shares, table.sum(0))
-    generator = generator_of(seed, len(cells))
-    best, least = np.zeros(len(cells), np.int64), np.inf
-    for number in range(min(_TRIES, max(1, _PLACED_GROUPS // len(cells)))):
-        order = torch.randperm(len(cells), generator=generator).numpy()
-        if number == 0:
-            order = order[np.argsort(-sizes[order, 0], kind="stable")]
-        part, filled = _placed_in(order, table, targets, weights)
-        distance = float(((filled - targets) ** 2 / targets @ weights).sum())
-        if distance < least:
-            best, least = part, distance
-    return best
-
-
-def _placed_in(order: Ints, table: Floats, targets: Floats, weights: Floats) -> tuple[Ints, Floats]:
-    """Each group to the part where it adds least to the chi-square distance from the targets; no part stays empty."""
-    part = np.empty(len(order), np.int64)
-    filled = np.zeros_like(targets)
-    empty = np.ones(len(targets), np.bool_)
-    for left, group in zip(range(len(order), 0, -1), order.tolist(), strict=True):
-        row = table[group]
-        added = (row * (2 * (filled - targets) + row) / targets) @ weights
-        if left <= empty.sum():
-            added[~empty] = np.inf
-        chosen = int(added.argmin())
-        part[group] = chosen
-        filled[chosen] += row
-        empty[chosen] = False
-    return part, filled
-
-
-def _dealt(groups: Ints, classes: Ints, shares: Floats, seed: int) -> Ints:
-    """A part for each of many groups: by the class of their first row, in random order, cut where the rows say."""
-    sizes = np.bincount(groups)
-    first = np.empty(len(sizes), np.int64)
-    first[groups[::-1]] = classes[::-1]
-    large = sizes > shares.min() * len(groups) / 4  # a group this large would overfill a small part: last, in train
-    for strata in (first, np.zeros_like(first)):
-        order = _shuffled_by(strata * 2 + large, seed)
-        rows = np.bincount(strata, weights=sizes)
-        before = (np.cumsum(rows) - rows)[strata[order]]
-        middle = (np.cumsum(sizes[order]) - sizes[order] / 2 - before) / rows[strata[order]]
-        part = np.empty(len(sizes), np.int64)
-        part[order] = len(shares) - 1 - np.searchsorted(np.cumsum(shares[:0:-1]), middle)
-        if len(np.unique(part)) == len(shares):
-            return part
-    raise _Impossible(f"{len(sizes)} groups of these sizes leave a part empty")
 
 
 def _with_all_classes(facts: _Facts, part: Ints) -> Ints:
@@ -536,5 +445,5 @@ def _with_all_classes(facts: _Facts, part: Ints) -> Ints:
         holders = facts.groups[facts.classes == code]
         part[facts.groups == holders[sizes[holders].argmin()]] = 0
     if len(np.unique(part)) < wanted:
-        raise _Impossible("classes that stand in one group only leave nothing to score on")
+        raise Impossible("classes that stand in one group only leave nothing to score on")
     return part
