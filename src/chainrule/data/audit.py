@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from chainrule.data.kind import Finding
 from chainrule.data.order import generator_of
-from chainrule.data.samples import Records
 from chainrule.data.parts import Floats, Ints
-from chainrule.data.split import codes_of, name_of
+from chainrule.data.samples import Records
+from chainrule.data.split import are_classes, codes_of, name_of
 
 Hashes = NDArray[np.uint64]
 _NAMED = 5  # records named in a finding
