@@ -27,6 +27,8 @@ ALWAYS = {".csv", ".tsv", ".tab", ".psv"}
 PERHAPS = {".txt", ".data", ".dat", ".test", ".train"}
 
 HEAD_BYTES = 1 << 18
+FEW_LINES, LONG_LINES = 10, 1 << 23  # in the first bytes of a file, and bytes that are looked at where there are fewer
+csv.field_size_limit(1 << 26)  # a cell may hold a book; the module's own limit is 128 KB
 HEAD_ROWS = 500
 WORDS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'", " ": "spaces"}
 ROW_NAME = "row name"  # a first column that the header leaves out, as R writes it
@@ -78,6 +80,12 @@ def read_bytes(path: Path, size: int = -1) -> bytes:
         raise InputError(f"{path.name}: the compressed file is damaged ({error}); fetch or write it again") from None
 
 
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file: enough for several lines, however long they are."""
+    head = read_bytes(path, HEAD_BYTES)
+    return read_bytes(path, LONG_LINES) if len(head) == HEAD_BYTES and head.count(b"\n") < FEW_LINES else head
+
+
 def sniff(path: Path, names: Collection[str] = (), headless: bool = False) -> Layout | None:
     """The layout of a delimited text file, or None where this is no table.
 
@@ -85,14 +93,14 @@ def sniff(path: Path, names: Collection[str] = (), headless: bool = False) -> La
         names: known column names; a first row that holds one of them is the header.
         headless: the file is known to have no header.
     """
-    head = read_bytes(path, HEAD_BYTES)
+    head = read_head(path)
     if not head.strip():
         return None
     encoding = encoding_of(head)
     if encoding is None:
         return None
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
-    whole_file = len(head) < HEAD_BYTES
+    whole_file = len(head) not in (HEAD_BYTES, LONG_LINES)
     tried = {d: _head_rows(text, d, whole_file) for d in WORDS}
     delimiter = max(tried, key=lambda d: _fit(tried[d], d))
     rows = tried[delimiter]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from chainrule.data.delimited import HEAD_BYTES, Layout, is_header, read_bytes, sniff, suffix
+from chainrule.data.delimited import HEAD_BYTES, LONG_LINES, Layout, is_header, read_bytes, read_head, sniff, suffix
 from chainrule.data.encoding import decode_text
 from chainrule.errors import InputError
 
@@ -33,7 +33,6 @@ LABEL_NAMES = frozenset(
     }
 )  # fmt: skip
 TABBED = (".tsv", ".tab")
-FEW_LINES, LONG_LINES = 10, 1 << 23  # in the first bytes of a file, and bytes that are looked at where there are fewer
 WORD = r"[^\W\d_]{2,}"
 SIGN = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"  # written without spaces
 SIGNS_PER_WORD = 2.0
@@ -163,11 +162,8 @@ def head_of(path: Path) -> pl.DataFrame:
 
 
 def _head_text(path: Path) -> str:
-    head = read_bytes(path, HEAD_BYTES)
-    if len(head) == HEAD_BYTES and head.count(b"\n") < FEW_LINES:
-        head = read_bytes(path, LONG_LINES)
     try:
-        return decode_text(_whole_lines(head), path.name)[0]
+        return decode_text(_whole_lines(read_head(path)), path.name)[0]
     except InputError:
         return ""
 
