@@ -14,7 +14,8 @@ from PIL import Image
 import chainrule
 from chainrule.cli import run
 from chainrule.data.config import DataConfig
-from chainrule.data.media import SOUND_FILES, found_groups, list_files
+from chainrule.data.file_groups import found_groups
+from chainrule.data.media import SOUND_FILES, list_files
 from chainrule.data.sources import open_source, walk
 from chainrule.errors import InputError
 from chainrule.prepare import prepare

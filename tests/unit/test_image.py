@@ -18,11 +18,11 @@ from PIL import Image
 
 from chainrule.data import image
 from chainrule.data.config import DataConfig
+from chainrule.data.file_groups import found_groups
 from chainrule.data.image.arrays import array_pairs
 from chainrule.data.image.augment import AugmentConfig
 from chainrule.data.image.idx import partner, read_idx
 from chainrule.data.image.records import ImageRecords, perceptual_hash
-from chainrule.data.media import found_groups
 from chainrule.data.samples import Batch, TensorSamples
 from chainrule.data.schema import ClassTarget, NumberTarget
 from chainrule.data.sources import open_source

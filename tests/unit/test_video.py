@@ -18,8 +18,8 @@ from tests.clips import CODECS, bar, levels, scene, write_clip
 import chainrule
 from chainrule.data import image, threads, video
 from chainrule.data.config import DataConfig
+from chainrule.data.file_groups import found_groups
 from chainrule.data.image.size import common_size
-from chainrule.data.media import found_groups
 from chainrule.data.samples import Batch
 from chainrule.data.schema import ClassTarget, NumberTarget
 from chainrule.data.sources import open_source

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
+from chainrule.data.file_groups import file_groups
 from chainrule.data.image.decode import pillow_settings
 from chainrule.data.image.size import check_size
 from chainrule.data.mask.codes import Level
 from chainrule.data.mask.decode import Job, Pair, decode_pair
 from chainrule.data.mask.records import MaskRecords, MaskStore, Table, presence
 from chainrule.data.mask.soft import SOFT_ADVICE
-from chainrule.data.media import IMAGES, file_groups, refuse_too_many_bad
+from chainrule.data.media import IMAGES, refuse_too_many_bad
 from chainrule.data.memory import Memory
 from chainrule.data.store import Arrays
 from chainrule.data.threads import stream_in_threads
