@@ -101,7 +101,9 @@ class Recurrent(nn.Module):
         if lengths is None or x.is_meta:  # where there are shapes alone, every row is whole
             return self._run_fused(x, state)
         if not x.is_cpu:
-            return self._packed(x, lengths, state)
+            explained = torch.is_grad_enabled() and not self.training  # cuDNN derives nothing in evaluation mode
+            with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled and not explained):
+                return self._packed(x, lengths, state)
         shortest, longest = (int(end) for end in lengths.aminmax())
         if shortest < 1 or longest > x.shape[1]:
             raise InputError(f"rows have 1 to {x.shape[1]} steps, got lengths from {shortest} to {longest}")
