@@ -87,7 +87,9 @@ def recurrent_training(rows: int, columns: int) -> dict[str, Any]:
 
 
 def bag_training(rows: int, columns: int) -> dict[str, Any]:
-    """The same at a higher rate, for about 45,000 texts; short vectors, of pairs too, and stronger decay of them.
+    """The same at a higher rate; short vectors, of pairs too, and stronger decay of them.
+
+    About 45,000 texts are seen; of few texts 120,000, as each is short work and rare words need many turns.
 
     The power of the number of vectors, the rate and word dropout go together: what matters is how far logits get.
     """
@@ -95,6 +97,6 @@ def bag_training(rows: int, columns: int) -> dict[str, Any]:
         **recurrent_training(rows, columns),
         "optimizer.learning_rate": 4e-3, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.98,
         "augment.word_dropout": 0.05,
-        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(4, min(40, 45_000 // max(1, rows))),
+        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(4, min(120, (120_000 if rows < 2000 else 45_000) // max(1, rows))),
         "model.embedding": 16, "model.power": 0.75, "model.buckets": min(200_000, max(2_000, 32 * rows)),
     }  # fmt: skip
