@@ -97,6 +97,7 @@ def bag_training(rows: int, columns: int) -> dict[str, Any]:
         **recurrent_training(rows, columns),
         "optimizer.learning_rate": 4e-3, "optimizer.weight_decay": 0.1, "optimizer.beta2": 0.98,
         "augment.word_dropout": 0.05,
-        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(4, min(120, (120_000 if rows < 2000 else 45_000) // max(1, rows))),
+        "train.batch_size": 32 if rows < 2000 else 64,
+        "train.epochs": max(4, min(120, (120_000 if rows < 2000 else 45_000) // max(1, rows))),
         "model.embedding": 16, "model.power": 0.75, "model.buckets": min(200_000, max(2_000, 32 * rows)),
     }  # fmt: skip

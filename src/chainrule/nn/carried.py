@@ -37,7 +37,7 @@ class Carried(nn.Module):
         self.rows: Tensor | None = None  # (B,) whose state is carried
         self.state: State = ()
 
-    def forward(self, ids: Int[Tensor, "B T"], rows: Int[Tensor, B]) -> Float[Tensor, "B T V"]:
+    def forward(self, ids: Int[Tensor, "B T"], rows: Int[Tensor, " B"]) -> Float[Tensor, "B T V"]:
         """Logits of the next tokens.
 
         Args:
