@@ -17,6 +17,7 @@ import torch
 
 from chainrule.data import table
 from chainrule.data.config import DataConfig
+from chainrule.data.delimited import sniff
 from chainrule.data.schema import ClassTarget, NumberTarget, class_names, infer_target
 from chainrule.data.sources import Source
 from chainrule.errors import InputError
@@ -629,3 +630,11 @@ def test_show_and_augment() -> None:
     assert set(table.show(records, 0).values) == set(records.names)
     batch = table.encode(records, schema).batch(torch.tensor([1, 2]))
     assert table.augment(batch, torch.Generator(), table.TableAugmentConfig(unseen=0)) is batch
+
+
+def test_decimal_commas_in_two_columns_do_not_divide_them(tmp_path: Path) -> None:
+    rows = "\n".join(f"{day:02}.03.2024 00:00;{day},5" for day in range(1, 29))
+    (tmp_path / "t.csv").write_text(f"Zeit;Verbrauch\n{rows}\n")
+    layout = sniff(tmp_path / "t.csv")
+    assert layout is not None
+    assert (layout.delimiter, layout.header, layout.names) == (";", True, ("Zeit", "Verbrauch"))

@@ -158,22 +158,24 @@ def _split(lines: io.TextIOBase, delimiter: str) -> Iterator[list[str]]:
         yield from csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != "\t")
 
 
-def _fit(rows: list[list[str]], delimiter: str) -> tuple[float, float, int]:
-    """How well a delimiter fits: share of rows with the usual number of fields, share of numbers, number of fields."""
+def _fit(rows: list[list[str]], delimiter: str) -> tuple[float, bool, float, int]:
+    """How well a delimiter fits: share of rows with the usual number of fields, whether the first row, where names may
+    stand, has as many (decimal commas divide every row but that one), share of numbers, number of fields.
+    """
     if not rows:
-        return 0.0, 0.0, 0
+        return 0.0, False, 0.0, 0
     fields, count = Counter(map(len, rows)).most_common(1)[0]
     share = round(count / len(rows), 2)
     cells = [cell.strip() for row in rows[:50] for cell in row]
     numbers = sum(bool(NUMBER.fullmatch(c) or NUMBER_COMMA.fullmatch(c)) for c in cells) / max(len(cells), 1)
     if fields < 2 or (delimiter == " " and (share < 1 or numbers < 0.5)):
-        return 0.0, 0.0, fields
-    return share, numbers, fields
+        return 0.0, False, 0.0, fields
+    return share, len(rows[0]) == fields, numbers, fields
 
 
 def _convincing(rows: list[list[str]], delimiter: str) -> bool:
     """Whether a file whose name does not promise a table holds one."""
-    share, numbers, fields = _fit(rows, delimiter)
+    share, _, numbers, fields = _fit(rows, delimiter)
     cells = [cell for row in rows[:50] for cell in row]
     short = sum(map(len, cells)) / len(cells) < 40
     return len(rows) >= 3 and fields >= 2 and share >= 0.95 and short and (delimiter in "\t;|" or numbers >= 0.2)
