@@ -267,3 +267,11 @@ def test_one_column_alone_is_led_to_a_horizon(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="or --horizon to forecast it as a series"):
         chainrule.look(tmp_path / "load.csv")
     chainrule.look(tmp_path / "load.csv", horizon=4)
+
+
+def test_a_value_far_from_all_others_is_told_with_its_place() -> None:
+    data = frame(200).with_columns(load=pl.Series(np.where(np.arange(200) == 77, 99_999.0, np.arange(200) % 24)))
+    (text,) = [text for level, text in told(data) if level == "warning"]
+    assert "99999 stands at 2020-01-04 05:00" in text
+    assert "0 to 23" in text
+    assert not told(frame(200))

@@ -20,6 +20,7 @@ from chainrule.data.series.read import read, read_inputs, recognises
 from chainrule.data.series.records import LEAST_KNOWN, SeriesRecords
 from chainrule.data.series.samples import SeriesSamples
 from chainrule.data.series.schema import SeriesSchema, learn_schema, load_schema
+from chainrule.data.tails import middle_of_far_tailed
 from chainrule.errors import InputError
 
 __all__ = [
@@ -46,6 +47,15 @@ def findings(records: SeriesRecords) -> list[Finding]:
         known = column[np.isfinite(column)]
         if len(known) and known.min() == known.max():
             found.append(Finding("warning", f"{name!r} is constant: always {known[0]:g}"))
+        elif len(known) and (middle := middle_of_far_tailed(known)):
+            low, high = middle
+            step = int(np.nanargmax(np.abs(column - np.median(known))))
+            text = (
+                f"{name!r} holds values far from all others: 98 % of it lies in {low:.4g} to {high:.4g}, and "
+                f"{column[step]:.6g} stands at {panel.written([step])[0]}; season, scale and scores follow it: empty "
+                "the cell if it is no true value"
+            )
+            found.append(Finding("warning", text))
     return found
 
 

@@ -22,7 +22,6 @@ from chainrule.data.schema import ClassTarget, class_names
 from chainrule.data.table.columns import (
     MAX_CATEGORIES,
     MAX_NUMBER,
-    SAMPLE_ROWS,
     CategoryColumn,
     cell_text,
     numbers_of,
@@ -33,6 +32,7 @@ from chainrule.data.table.front import ColumnsFront, VectorFront, build_front, v
 from chainrule.data.table.read import read, read_inputs, recognises
 from chainrule.data.table.records import TableRecords
 from chainrule.data.table.schema import TableSchema, learn_schema, load_schema
+from chainrule.data.tails import middle_of_far_tailed
 from chainrule.errors import InputError, nearest
 
 __all__ = [
@@ -190,9 +190,9 @@ def _tail_finding(series: pl.Series) -> Iterator[Finding]:
     """A note where the furthest value lies three times further out than the middle 98 % are wide."""
     values = numbers_of(series, "")
     values = values[~np.isnan(values)]
-    low, high = np.quantile(values[:: max(1, len(values) // SAMPLE_ROWS)], (0.01, 0.99))
-    furthest = max(low - values.min(), values.max() - high)
-    if furthest > 3 * (high - low) > 0:
+    middle = middle_of_far_tailed(values)
+    if middle:
+        low, high = middle
         text = f"column {series.name!r} has heavy tails: 98 % of it lies in {low:.4g} to {high:.4g}, all of it in "
         yield Finding("note", text + f"{values.min():.4g} to {values.max():.4g}", (series.name,))
 

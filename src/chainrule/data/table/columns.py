@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from chainrule.data.kind import Finding
 from chainrule.data.table.frames import without_missing_words
+from chainrule.data.tails import SAMPLE_ROWS
 
 MAX_BINS = 48
 MAX_CATEGORIES = 2000
-SAMPLE_ROWS = 200_000  # quantiles of longer columns come from this many evenly spaced rows
 MAX_NUMBER = 1e30  # beyond it, squares leave float32; such cells count as not finite
 MAX_MIXED_SHARE = 0.05  # up to this share of words in a number column is taken for mistakes
 
