@@ -23,7 +23,7 @@ from torch import nn
 from chainrule.data.config import checked_horizon
 from chainrule.data.known import datasets as known_datasets
 from chainrule.data.schema import describe_target
-from chainrule.data.sources import dataset
+from chainrule.data.sources import dataset, is_named
 from chainrule.errors import InputError, Stopped
 from chainrule.fitting import (
     Training,
@@ -85,7 +85,7 @@ def fit(
             f"model is {model!r}; give a name (chainrule.models() lists them) or an nn.Module that is built"
         )
     source = source if source2 is None else [source, source2]
-    if not (is_place(valid) and is_place(test)):
+    if not all(part is None or is_named(part) for part in (valid, test)):
         parts = {"train": source, "valid": valid, "test": test}
         source = {name: part for name, part in parts.items() if part is not None}
         valid = test = None
@@ -296,11 +296,6 @@ def datasets(name: str | None = None) -> list[dict[str, Any]]:
     """
     chosen = known_datasets() if name is None else [dataset(name)]
     return [{"name": known.name, "what": known.what, "home": known.home} for known in chosen]
-
-
-def is_place(source: Any) -> bool:
-    """Whether this names a source, or none, rather than being one in memory: a text has several lines."""
-    return source is None or isinstance(source, Path) or (isinstance(source, str) and "\n" not in source)
 
 
 def given(flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,9 +80,14 @@ def explain_pixels(run: OpenRun, source: Any) -> Explanation:
     return explained(session.module, task, samples, 4 if upside_down else 2, choose)
 
 
+def _lone(source: Any) -> Any:
+    """The only one of a list of inputs, otherwise what came."""
+    return source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+
+
 def _masked(run: OpenRun, source: Any) -> Any:
     """Images with their masks where the source has such, otherwise the images."""
-    one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    one = _lone(source)
     if isinstance(one, str | Path) and run.session.kind.recognises(open_source(one)):
         return run.labelled(one)
     return run.inputs(source)
@@ -112,8 +117,7 @@ def explain_columns(run: OpenRun, source: Any) -> Explanation:
     from chainrule.explain.table import explain_table
 
     session = run.session
-    if isinstance(source, list | tuple) and len(source) == 1:
-        (source,) = source
+    source = _lone(source)
     own = run.prepared() if source is None else None
     samples = session.encode(own.parts["test"] if own else run.labelled(source))
     train = session.encode(own.parts["train"]) if own else samples
@@ -125,7 +129,7 @@ def explain_texts(run: OpenRun, source: Any) -> Explanation:
     from chainrule.explain.words import explain_words
 
     session = run.session
-    one = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    one = _lone(source)
     if source is None:
         records = run.prepared().parts["test"]
     elif isinstance(one, str | Path) and path_of(one) and session.kind.recognises(open_source(one)):

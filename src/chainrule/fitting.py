@@ -20,6 +20,7 @@ from torch import nn
 from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
 from chainrule.data.schema import describe_target
+from chainrule.data.sources import is_named, is_pair
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
 from chainrule.generating import write_sample
@@ -317,11 +318,9 @@ def _data_record(prepared: Prepared, source: Any) -> dict[str, Any]:
 
 def _saved_source(source: Any) -> Any:
     """The path, name or two paths of a source as JSON has them; None for data in memory."""
-    if isinstance(source, str) and "\n" in source:
-        return None  # a text
-    if isinstance(source, list) and len(source) == 2 and all(isinstance(part, str | Path) for part in source):
+    if is_pair(source):
         return [absolute(part) for part in source]
-    return absolute(source) if isinstance(source, str | Path) else None
+    return absolute(source) if is_named(source) else None
 
 
 def _changed(recipe: Recipe, settings: Settings) -> tuple[Recipe, list[str]]:

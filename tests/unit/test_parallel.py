@@ -14,7 +14,8 @@ import torch
 from chainrule.data import parallel
 from chainrule.data.config import DataConfig
 from chainrule.data.parallel.records import ParallelRecords
-from chainrule.data.parallel.samples import ParallelSamples, Ragged
+from chainrule.data.parallel.samples import ParallelSamples
+from chainrule.data.ragged import Ragged
 from chainrule.data.sources import open_source
 from chainrule.data.tokens import BEGIN, END, PAD
 from chainrule.errors import InputError

@@ -70,13 +70,13 @@ def open_source(source: Any) -> Source:
     """
     if isinstance(source, Source):
         return source
-    if isinstance(source, list) and len(source) == 2 and all(isinstance(part, str | Path) for part in source):
+    if is_pair(source):
         return _open_pair(*source)
     if not isinstance(source, (str, Path)):
         if source is None:
             raise InputError("no source was given; give a path, the name of a known set, a DataFrame or arrays")
         return _open_value(source)
-    if isinstance(source, str) and "\n" in source:
+    if not is_named(source):
         return Source(name="text", original="", value=source)
     text = str(source)
     path = path_of(text)
@@ -87,6 +87,16 @@ def open_source(source: Any) -> Source:
         note = f"{text!r} is the path {path.resolve()}; the known set of that name is not used"
         return replace(opened, notes=(note, *opened.notes))
     return _open_name(text, Path(text))
+
+
+def is_named(source: Any) -> bool:
+    """Whether this is a path or a name, not data in memory: a text of several lines is data."""
+    return isinstance(source, Path) or (isinstance(source, str) and "\n" not in source)
+
+
+def is_pair(source: Any) -> bool:
+    """Whether these are two sources that belong together line by line."""
+    return isinstance(source, list) and len(source) == 2 and all(isinstance(part, str | Path) for part in source)
 
 
 def path_of(given: str | Path) -> Path | None:

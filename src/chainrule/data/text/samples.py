@@ -10,8 +10,8 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chainrule.data.ragged import Ragged
 from chainrule.data.samples import Arrangement, Batch
-from chainrule.data.tokens import PAD
 
 
 class TextSamples:
@@ -22,23 +22,17 @@ class TextSamples:
     def __init__(
         self, encoded: Sequence[NDArray[np.int32]], targets: Tensor | None, ids: Sequence[str], texts: Sequence[str]
     ) -> None:
-        self.lengths = np.array([len(one) for one in encoded], dtype=np.int64)
         self.ids, self.texts, self.targets = ids, texts, targets
-        self.tokens = torch.from_numpy(np.concatenate(encoded))
-        self._lengths = torch.from_numpy(self.lengths)
-        self._starts = self._lengths.cumsum(0) - self._lengths
+        self.tokens = Ragged.of(encoded, torch.int32)
+        self.lengths: NDArray[np.int64] = self.tokens.lengths.numpy()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
         """The batch of these rows (int64)."""
-        lengths = self._lengths[rows]
-        places = torch.arange(int(lengths.max()))
-        there = places < lengths[:, None]
-        tokens = self.tokens[(self._starts[rows, None] + places).clamp(max=len(self.tokens) - 1)].long()
-        targets = None if self.targets is None else self.targets[rows]
-        return Batch((torch.where(there, tokens, PAD), lengths), targets, rows)
+        tokens, lengths = self.tokens.padded(rows)
+        return Batch((tokens.long(), lengths), None if self.targets is None else self.targets[rows], rows)
 
 
 class TokensFront(nn.Module):
