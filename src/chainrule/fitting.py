@@ -35,6 +35,7 @@ from chainrule.train.loop import Batches, Plan, smallest_tail, train
 from chainrule.train.probe import probe
 from chainrule.train.report import Report
 from chainrule.train.run import Run
+from chainrule.usage import uses
 
 TOLD_FINDINGS = 8  # lines of the audit that fit tells; look tells all
 LOGGED_STEPS = 2000  # step lines in a run's events.jsonl; every evaluation has a line of its own
@@ -107,7 +108,8 @@ class Training:
         metrics, rows = write_scores(
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
         )
-        write_report(self.run, self.session, self.prepared, metrics, rows)
+        used = uses(self.run.path, self.session.task.name, self.prepared.kind.NAME)
+        write_report(self.run, self.session, self.prepared, metrics, rows, used)
         if metrics["test"].get("accuracy", 1.0) < 1.0 and (remark := why_not_xor(self.session)):
             self.run.write("metrics.json", metrics | {"remark": remark})
         return metrics

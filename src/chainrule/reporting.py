@@ -45,12 +45,16 @@ PICTURED, VERSIONS = 6, 7  # training samples on the page of augmented ones, and
 AUGMENTED = "samples/augmented.png"
 
 
-def write_report(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows) -> None:
-    """The page, from the scores, the measured test rows and the run's own events."""
-    run.write_text("report.html", render_report(_gather(run, session, prepared, metrics, rows)))
+def write_report(
+    run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows, uses: Mapping[str, str]
+) -> None:
+    """The page, from the scores, the measured test rows, the run's own events and what to type to use it."""
+    run.write_text("report.html", render_report(_gather(run, session, prepared, metrics, rows, uses)))
 
 
-def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows) -> ReportData:
+def _gather(
+    run: Run, session: Session, prepared: Prepared, metrics: Mapping[str, Any], rows: Rows, uses: Mapping[str, str]
+) -> ReportData:
     events, task, target = run.events(), session.task, session.schema.target
     name, better = task.headline
     monitor = task.monitor[0]
@@ -91,8 +95,7 @@ def _gather(run: Run, session: Session, prepared: Prepared, metrics: Mapping[str
         speed_note=metrics["seconds"]["limit"],
         recipe=session.recipe.settings(),
         commands={
-            "predict": f"chainrule predict {run.path} INPUT",
-            **({"explain": f"chainrule explain {run.path}"} if session.kind.NAME != "gates" else {}),
+            **uses,
             "train longer": f"chainrule resume {run.path} --epochs {2 * metrics['epochs']}",
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chainrule.errors import InputError
-from chainrule.explaining import Explanation, explain, explainer
+from chainrule.explaining import Explanation, explain
 from chainrule.forecasting import predict_series
 from chainrule.opened import OpenRun, listed
 from chainrule.predicting import answered, check_file, predict_masks, read_given
@@ -20,6 +20,7 @@ from chainrule.scoring import judge
 from chainrule.session import Session
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.table import find_task
+from chainrule.usage import uses
 
 if TYPE_CHECKING:
     import polars
@@ -137,14 +138,6 @@ class TrainedRun:
             judged["interval"] = {}  # as in metrics.json: a truth table is its own test set
         return {"rows": len(records), "views": views, **judged}
 
-    def _next(self, task: str) -> str:
-        """What to type to use the run."""
-        if task == "language":
-            return f"chainrule generate {self.path} --prompt TEXT"
-        return f"chainrule predict {self.path} " + {"segment": "INPUT --out FOLDER", "forecast": "--horizon N"}.get(
-            task, "INPUT"
-        )
-
     def explain(self, source: Any = None) -> Explanation:
         """What the run's answers depend on: columns of a table; words of a text; places in images, sound and video. Of
         masks, where the network is unsure and where it errs.
@@ -213,6 +206,7 @@ class TrainedRun:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
         kind = self.opened.folder.read("schema.json")["kind"]
-        explain = "explain · " if explainer(metrics["task"], kind) else ""
-        lines.append(f"next        {self._next(metrics['task'])} · evaluate · {explain}resume --epochs N")
+        first, *more = uses(self.path, metrics["task"], kind).items()
+        words = [first[1], "evaluate", *(verb for verb, _ in more), "resume --epochs N"]
+        lines.append(f"next        {' · '.join(words)}")
         return lines

@@ -89,3 +89,14 @@ def test_refusals_end_with_two_and_the_way_out(
     ):
         assert run(words) == 2, words
         assert part in capsys.readouterr().err, words
+
+
+def test_the_report_says_how_a_forecast_is_used(tmp_path: Path) -> None:
+    rows = "\n".join(f"2024-01-{day:02},{day % 7}" for day in range(1, 32))
+    more = "\n".join(f"2024-02-{day:02},{(day + 3) % 7}" for day in range(1, 30))
+    (tmp_path / "days.csv").write_text(f"day,count\n{rows}\n{more}\n")
+    out = tmp_path / "run"
+    assert run(["fit", str(tmp_path / "days.csv"), "--horizon", "3", "--epochs", "1", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert f"chainrule predict {out} --horizon N" in page
+    assert "chainrule explain" not in page
