@@ -54,7 +54,10 @@ if TYPE_CHECKING:
     from chainrule.trace.tree import Iteration
 
 TRACED_ROWS = 4  # rows of the batch that trace opens
-UNTRACED = ("language", "translate")  # tasks whose networks answer more than once for a row
+UNTRACED = {  # tasks whose networks are opened by no trace, and why
+    **dict.fromkeys(("language", "translate"), "answers for every token"), "reconstruct": "builds its input again",
+    **dict.fromkeys(("embed", "verify"), "gives a place among all others"),
+}  # fmt: skip
 Watch = Callable[[Report], None]  # called with each report; a plain function around the loop, not inside it
 Tell = Callable[[str], None]  # called with lines for a person
 
@@ -192,8 +195,8 @@ def trace(
         session, prepared = fresh_session(source, small | settings, model)
     if session.task.name in UNTRACED:
         raise InputError(
-            f"trace opens networks with one answer for each row; this one, of the task {session.task.name}, answers "
-            "for every token"
+            f"trace opens networks with one answer for each row; this one, of the task {session.task.name}, "
+            f"{UNTRACED[session.task.name]}"
         )
     samples = session.encode(prepared.parts["train"])
     batch = samples.batch(torch.arange(min(len(samples), TRACED_ROWS)))

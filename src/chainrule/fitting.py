@@ -28,7 +28,7 @@ from chainrule.prepare import Prepared, absolute, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
 from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
-from chainrule.scoring import EVEN, baseline_line, fit_baselines, write_scores
+from chainrule.scoring import baseline_line, fit_baselines, write_scores
 from chainrule.session import Session, resolve_recipe
 from chainrule.sizing import scale_of
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
@@ -197,8 +197,7 @@ def resume_training(path: Path, source: Any, settings: Settings, network: nn.Mod
     _check_fingerprint(saved, prepared, recipe.data)
     session = Session(prepared.kind, prepared.schema, recipe, network)
     samples = session.encode_parts(prepared.parts)
-    session.decide_from(EVEN)  # as when the run began; the threshold is chosen anew at its end
-    session.stretch_by((0.0, 0.0))  # and so is the width of intervals
+    session.unsettle()  # thresholds are chosen anew at the end
     if network is not None:
         session.check_outputs(samples["train"])
     if "train.epochs" in settings:

@@ -32,16 +32,21 @@ class OpenRun:
         self.notes: list[str] = []  # what was noticed in the data read last: columns ignored, words unseen
 
     @cached_property
+    def schema(self) -> Any:
+        """What was learned about the data."""
+        saved = self.folder.read("schema.json")
+        return find_kind(saved["kind"]).load_schema(saved)
+
+    @cached_property
     def session(self) -> Session:
         """The network with its best weights, its schema and its task."""
-        schema = self.folder.read("schema.json")
-        kind = find_kind(schema["kind"])
+        kind = find_kind(self.schema.kind)
         recipe = load_recipe(self.folder.read("recipe.json"))
         if recipe.model_name == CUSTOM and self.model is None:
             raise InputError(
                 f"{self.path} trains a module of your own; use chainrule.load({str(self.path)!r}, model=...)"
             )
-        session = Session(kind, kind.load_schema(schema), recipe, self.model)
+        session = Session(kind, self.schema, recipe, self.model)
         session.load(self.folder.load_best())
         return session
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from chainrule.data.audit import audit, leaks
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import DataKind, Finding
+from chainrule.data.order import generator_of
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Target
+from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Target, class_names
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import answerable, complete, folds
 from chainrule.errors import InputError, MissingTargetError
@@ -23,6 +25,7 @@ from chainrule.recognise import recognise, refuse_second
 
 Parts = dict[str, Records]  # "train", "valid", "test"
 LABELLED = (ClassTarget, NumberTarget, LabelsTarget, type(None))  # targets that stand in the data as a label each row
+UNLABELLED = ("reconstruct", "embed")  # tasks that need no labels
 MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
 
 
@@ -53,7 +56,8 @@ class Prepared:
     def decided_lines(self) -> list[str]:
         """What was decided about the target and the input, and why; not the mere list of classes."""
         listed = f"{len(getattr(self.schema.target, 'classes', ()))} classes: "
-        return [f"decided     {note}" for note in self.schema.notes if not note.startswith(listed) or ";" in note]
+        notes = [note for note in self.schema.notes if note and (not note.startswith(listed) or ";" in note)]
+        return [f"decided     {note}" for note in notes]
 
     def findings_lines(self, most: int = 0) -> list[str]:
         """What the audit found, a line each; at most so many, where mere notes give way and are counted. 0: all."""
@@ -116,6 +120,10 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     train = parts["train"]
     if train is parts["test"]:
         divided = "a truth table is its own train, validation and test set"
+    if config.normal:
+        parts, told = normal_rows(parts, config)
+        train = parts["train"]
+        findings += told
     if schema is None:
         schema = kind.learn_schema(train, config)
     classes = isinstance(schema.target, ClassTarget)
@@ -128,7 +136,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         findings += audited
     if train.labels is None and isinstance(schema.target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target to learn; name it with --target")
-    if train.labels is not None:
+    if train.labels is not None and isinstance(schema.target, LABELLED):
         findings += leaks(kind.columns(train, schema), train.labels, "classify" if classes else "regress")
     return Prepared(
         kind=kind, name=source.name, recognised=read.reason, divided=divided, parts=parts, schema=schema,
@@ -136,8 +144,49 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     )  # fmt: skip
 
 
+def normal_rows(parts: Parts, config: DataConfig) -> tuple[Parts, list[Finding]]:
+    """The parts with only normal rows to learn from and to set the threshold by; the test part keeps its anomalies.
+
+    With ``data.polluted`` that share of the rows to learn from is made of anomalies, as if nobody had noticed them.
+
+    Raises:
+        InputError: there are no labels, no rows of the normal classes, or no anomalies to pollute with.
+    """
+    kept = dict(parts)
+    told: list[Finding] = []
+    for name in ("train", "valid"):
+        records = parts[name]
+        if records.labels is None:
+            raise InputError("data.normal names classes, but there are no labels; name their column with --target")
+        names = class_names(records.labels)
+        normal = np.isin(names, config.normal)
+        if not normal.any():
+            known = ", ".join(sorted(set(names.tolist()))[:10])
+            raise InputError(f"no row of {name} is of data.normal={', '.join(config.normal)}; the classes are {known}")
+        rows = np.flatnonzero(normal)
+        if config.polluted:
+            count = round(len(rows) * config.polluted / (1 - config.polluted))
+            strange = np.flatnonzero(~normal)
+            if len(strange) < count:
+                raise InputError(
+                    f"data.polluted={config.polluted:g} needs {count} anomalies in {name}, there are {len(strange)}"
+                )
+            drawn = generator_of(config.split_seed, len(rows))
+            chosen = strange[torch.randperm(len(strange), generator=drawn)[:count].numpy()]
+            rows = np.sort(np.concatenate((rows, chosen)))
+        mixed = f", {count} of them anomalies by data.polluted" if config.polluted else ""
+        of = ", ".join(config.normal)
+        told.append(
+            Finding("note", f"{name}: {len(rows):,} of {len(records):,} rows are taken as normal ({of}){mixed}")
+        )
+        kept[name] = records.select(rows)
+    return kept, told
+
+
 def _refuse_one_class(source: Source, read: Read) -> None:
     """Raise InputError where files without labels lie in the only folder there is: a single class."""
+    if read.config.task in UNLABELLED:
+        return
     above = lone_folder(source)
     count = sum(map(len, read.parts.values()))
     if above and read.kind.NAME in MEDIA and all(records.labels is None for records in read.parts.values()):

@@ -9,15 +9,17 @@ import torch
 
 from chainrule.data.kind import DataKind
 from chainrule.data.misplaced import refuse_missing, refuse_mixture
-from chainrule.data.schema import TranscriptTarget
+from chainrule.data.schema import InputTarget, TranscriptTarget
 from chainrule.data.sources import Source
 from chainrule.errors import InputError, nearest
 
 KINDS = ("gates", "mask", "image", "audio", "video", "parallel", "text", "series", "table", "corpus")
 KIND_OF_TASK = {
     "segment": "mask", "language": "corpus", "translate": "parallel", "forecast": "series", "transcribe": "audio",
+    "verify": "faces",
 }  # fmt: skip
-WHOLE_TASKS = ("classify", "regress")
+ROW_TASKS = ("classify", "regress")  # of which each row of a table is one answer
+WHOLE_TASKS = (*ROW_TASKS, "reconstruct", "embed")  # which pass over the masks of images
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,8 @@ def recognise(source: Source, named: str = "", task: str = "", target: str = "")
         reason = kind.recognises(probe)
         if reason and name == "mask" and not named and task in WHOLE_TASKS:
             return Recognised(find_kind("image"), f"{reason}, which --task {task} passes over")
-        if reason and name == "series" and not named and (target or task in WHOLE_TASKS):
-            why = f"--task {task}" if task in WHOLE_TASKS else "--target without --horizon"
+        if reason and name == "series" and not named and (task in ROW_TASKS or (target and not task)):
+            why = f"--task {task}" if task in ROW_TASKS else "--target without --horizon"
             return Recognised(find_kind("table"), f"{reason}, which {why} takes as rows of a table")
         if reason and not named and name == "table" and probe.path is not None:
             refuse_missing(probe.path)
@@ -106,6 +108,8 @@ def default_model(kind: DataKind, schema: Any) -> str:
     """The model that ``fit`` takes for this data where none is named."""
     if isinstance(schema.target, TranscriptTarget):
         return "lstm_ctc"
+    if isinstance(schema.target, InputTarget):
+        return "lstm_autoencoder" if kind.NAME in ("series", "text") else "autoencoder"
     if kind.NAME == "image":
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself

@@ -224,16 +224,15 @@ def _picture(session: Session, batch: Batch, row: int) -> Picture:
     """One row with its target's name, or the shares of both where it is a blend."""
     image, target = session.kind.picture(batch, row, session.schema), session.schema.target
     assert image is not None
-    assert batch.targets is not None
 
-    if isinstance(target, MaskTarget):
-        return Picture(image=image)
-
-    if isinstance(target, TranscriptTarget):
+    if isinstance(target, TranscriptTarget) and batch.targets is not None:
         return Picture(image=image, caption=written(batch.targets[row].tolist(), target))
 
     def name(value: Tensor) -> str:
         return target.classes[int(value)] if isinstance(target, ClassTarget) else f"{float(value):.4g}"
+
+    if batch.targets is None or not isinstance(target, ClassTarget | NumberTarget):
+        return Picture(image=image)
 
     own = name(batch.targets[row])
     if batch.mixed is None:

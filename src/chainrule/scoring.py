@@ -32,12 +32,12 @@ from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.forecast import Forecast
+from chainrule.tasks.reconstruct import Reconstruct, anomaly_scores
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.measure import measure
 from chainrule.train.run import Run
 
-EVEN = 0.5  # the threshold of a decision that nobody tuned
 RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
@@ -53,6 +53,7 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "translate": lambda samples, schema, task: translation_baselines(
         samples["train"], samples["test"], schema, task.score
     ),
+    "reconstruct": lambda samples, schema, task: [],
     "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
     "language": lambda samples, schema, task: text_baselines(samples["train"], samples["test"], task.score),
     "text": lambda samples, schema, task: word_baselines(samples["train"], samples["test"], schema.target, task.score),
@@ -144,28 +145,45 @@ def measure_views(session: Session, samples: Samples, views: int) -> Rows:
     return mean_of_views(seen)
 
 
-def settle_threshold(session: Session, valid: Samples) -> float:
-    """The share from which the positive of two classes is answered, chosen on the validation split only."""
+def _threshold_of_classes(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
+    """The share from which the positive of two classes is answered."""
     target, task = session.schema.target, session.task
     if not isinstance(task, Classify) or task.positive is None:
-        return EVEN
+        return {}
     objective = task.config.threshold
     if objective == "auto":
         rare = min(target.counts) / max(1, sum(target.counts)) < RARE
         objective = "macro_f1" if rare else "half"
     if objective == "half":
-        return EVEN
-    rows = session.measure(valid)
-    return choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)
+        return {}
+    rows = session.measure(samples)
+    return {"threshold": choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)}
 
 
-def settle_intervals(session: Session, valid: Records) -> None:
-    """Widen a forecast's intervals, or narrow them, so that they hold their share of the validation split."""
+def _stretch_of_intervals(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
+    """How far a forecast's intervals are widened, or narrowed, so that they hold their share."""
     task = session.task
-    if isinstance(task, Forecast):
-        samples = session.encode(valid.select(rows_within(len(valid), STRETCHED_WINDOWS)))
-        rows = measure(task.misses, session.module, samples, STRETCHED_WINDOWS, session.arithmetic)
-        session.stretch_by(stretch_of(rows["below"], rows["above"], task.target.quantiles))
+    assert isinstance(task, Forecast)
+    few = session.encode(valid.select(rows_within(len(valid), STRETCHED_WINDOWS)))
+    rows = measure(task.misses, session.module, few, STRETCHED_WINDOWS, session.arithmetic)
+    return {"stretch": stretch_of(rows["below"], rows["above"], task.target.quantiles)}
+
+
+def _threshold_of_anomalies(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
+    """The score above which only the share of rows lies that may be false alarms."""
+    task = session.task
+    assert isinstance(task, Reconstruct)
+    share = task.config.false_alarms
+    scores = anomaly_scores(session.measure(samples))
+    return {"threshold": float(np.quantile(scores, 1 - share, method="higher")), "false_alarms": share}
+
+
+Settle = Callable[[Session, Records, Samples], dict[str, Any]]  # fields of the target, from the validation split alone
+SETTLE: dict[str, Settle] = {
+    "classify": _threshold_of_classes,
+    "forecast": _stretch_of_intervals,
+    "reconstruct": _threshold_of_anomalies,
+}
 
 
 def _seconds(counters: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,9 +204,10 @@ def write_scores(
     run: Run, session: Session, prepared: Prepared, samples: Mapping[str, Samples], entries: list[dict[str, Any]],
     per_epoch: int, began: float,
 ) -> tuple[dict[str, Any], Rows]:  # fmt: skip
-    """Settle the threshold, score valid and test, write schema.json and metrics.json; gives the test rows as well."""
-    session.decide_from(settle_threshold(session, samples["valid"]))
-    settle_intervals(session, prepared.parts["valid"])
+    """Settle what the validation split decides, score valid and test, write both files; gives the test rows as well."""
+    session.unsettle()
+    if session.task.name in SETTLE:
+        session.answer_by(**SETTLE[session.task.name](session, prepared.parts["valid"], samples["valid"]))
     run.write("schema.json", dataclasses.asdict(session.schema))
     rows, judged = {}, {}
     for part in ("valid", "test"):

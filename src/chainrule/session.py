@@ -8,20 +8,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from chainrule.data.kind import DataKind
-from chainrule.data.samples import Records, Samples, TensorSamples
-from chainrule.data.schema import ClassTarget, SentenceTarget, SeriesTarget, Target, TokensTarget
+from chainrule.data.samples import Batch, Records, Samples, TensorSamples
+from chainrule.data.schema import ClassTarget, SentenceTarget, Target, TokensTarget
 from chainrule.errors import InputError
 from chainrule.models.catalog import Entry, serving, variant
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
-from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, find_entry
+from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, find_entry, part_of
 from chainrule.tasks.segment import Segment
-from chainrule.tasks.table import find_task, plain_task, task_of
-from chainrule.tasks.task import Rows, Task
+from chainrule.tasks.table import find_task, task_of
+from chainrule.tasks.task import Embeds, Rows, Task
 from chainrule.tasks.whole import Answer
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
@@ -29,6 +31,13 @@ from chainrule.train.loop import Augment
 from chainrule.train.measure import measure, portions
 
 DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network moves over
+SETTLED = (
+    "threshold",
+    "stretch",
+    "false_alarms",
+    "false_accept",
+    "false_reject",
+)  # fields of targets, by the valid split
 PREDICT_ROWS = 1024  # rows that go through the network at once outside training
 
 
@@ -62,21 +71,16 @@ class Session:
         if config.compile == "on":
             self.module.compile()
 
-    def decide_from(self, threshold: float) -> None:
-        """Answer the positive of two classes from this share up; the schema remembers it."""
-        target = self.schema.target
-        if isinstance(target, ClassTarget) and target.threshold != threshold:
-            self._answer_by(dataclasses.replace(target, threshold=threshold))
-
-    def stretch_by(self, stretch: tuple[float, float]) -> None:
-        """Widen a forecast's intervals by these shares of their width; the schema remembers it."""
-        target = self.schema.target
-        if isinstance(target, SeriesTarget) and target.stretch != stretch:
-            self._answer_by(dataclasses.replace(target, stretch=stretch))
-
-    def _answer_by(self, target: Target) -> None:
+    def answer_by(self, **settled: Any) -> None:
+        """Answer by what was chosen on the validation split, such as a threshold; the schema remembers it."""
+        target = dataclasses.replace(self.schema.target, **settled)
         self.schema = dataclasses.replace(self.schema, target=target)
         self.task = build_task(self.recipe, target)
+
+    def unsettle(self) -> None:
+        """Forget what was chosen on the validation split, as when the run began."""
+        fields = dataclasses.fields(self.schema.target)
+        self.answer_by(**{field.name: field.default for field in fields if field.name in SETTLED})
 
     def augment(self) -> Augment | None:
         """The kind's augmentation with the recipe's settings; None where it changes nothing."""
@@ -170,6 +174,25 @@ class Session:
                 found = list(self.task.answers(self.module, batch, views))
             yield from (Answer(answer.classes.cpu(), answer.shares.cpu()) for answer in found)
 
+    def embed(self, samples: Samples) -> NDArray[np.float32]:
+        """(N, D) the place of each row among all others.
+
+        Raises:
+            InputError: the task gives rows no places.
+        """
+        task = self.task
+        if not isinstance(task, Embeds):
+            raise InputError(
+                f"this run learned to {task.name}, which gives no embeddings; train with --task embed, verify or "
+                "reconstruct"
+            )
+
+        def look(network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+            return {"places": task.embed(network, batch).float()}
+
+        rows = measure(look, self.module, samples, PREDICT_ROWS, self.arithmetic)
+        return np.asarray(rows["places"], dtype=np.float32)
+
     def predict(self, samples: Samples) -> dict[str, list[Any]]:
         """The task's answers, one list entry per record and column."""
         self.module.eval()
@@ -195,10 +218,12 @@ def build_task(recipe: Recipe, target: Target | None) -> Task:
     raise InputError(f"task {recipe.task_name} does not fit the target {found}; leave --task out to have it chosen")
 
 
-def outputs_of(target: Target, entry: Entry) -> int:
+def outputs_of(target: Target, entry: Entry, settings: Settings) -> int:
     """Output columns of the network: one for each output of the task, and what the entry says for two classes."""
     two = isinstance(target, ClassTarget) and len(target.classes) == 2
-    return entry.binary_logits if two else len(plain_task(target).outputs())
+    task = find_task(task_of(target))
+    config = construct(task.config, part_of(settings, "task"), "task")
+    return entry.binary_logits if two else len(task.build(config, target).outputs())
 
 
 def form_of(kind: DataKind, entry: Entry, dims: Any) -> str:
@@ -234,7 +259,11 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
     fields = {field.name for field in dataclasses.fields(entry.config)}
     usual_dims = kind.usual_settings(schema, kind.GIVES[0], rows).get("model.dims")
     takes = form_of(kind, entry, settings.get("model.dims", usual_dims))
-    sizes = {"num_classes": outputs_of(schema.target, entry), **kind.sizes(schema, takes), "dims": DIMS.get(takes)}
+    sizes = {
+        "num_classes": outputs_of(schema.target, entry, settings),
+        **kind.sizes(schema, takes),
+        "dims": DIMS.get(takes),
+    }
     columns = sizes.get("num_numbers", 0) + len(sizes.get("cardinalities", ()))
     sizes = {f"model.{name}": value for name, value in sizes.items() if name in fields}
     for name in settings:

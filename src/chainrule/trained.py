@@ -19,7 +19,7 @@ from chainrule.prepare import Prepared
 from chainrule.scoring import judge
 from chainrule.session import Session
 from chainrule.tasks.segment import Segment
-from chainrule.tasks.table import find_task
+from chainrule.tasks.table import plain_task
 from chainrule.usage import uses
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class TrainedRun:
     def lines(self) -> list[str]:
         """The scores in a few lines for a person."""
         metrics = self.metrics
-        name, _ = find_task(metrics["task"]).build.headline
+        name, _ = plain_task(self.opened.schema.target).headline
         low_high = metrics["interval"].get(name)
         between = f" (95 % between {low_high[0]:.4g} and {low_high[1]:.4g})" if low_high else ""
         test = {key: value for key, value in metrics["test"].items() if key != name}
@@ -205,8 +205,7 @@ class TrainedRun:
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
         lines.append(f"run         {self.path} (open {self.path}/report.html)")
-        kind = self.opened.folder.read("schema.json")["kind"]
-        first, *more = uses(self.path, metrics["task"], kind).items()
+        first, *more = uses(self.path, metrics["task"], self.opened.schema.kind).items()
         words = [first[1], "evaluate", *(verb for verb, _ in more), "resume --epochs N"]
         lines.append(f"next        {' · '.join(words)}")
         return lines

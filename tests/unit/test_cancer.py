@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 import chainrule
 from chainrule.evaluate.calibration import choose_threshold
-from chainrule.scoring import settle_threshold
+from chainrule.scoring import SETTLE
 
 
 def scans(folder: Path, count: int = 60) -> Path:
@@ -76,6 +76,10 @@ def test_the_threshold_comes_from_the_validation_split_alone(objective: str, tmp
     rows = session.measure(valid)
     expected = choose_threshold(rows["probabilities"], rows["targets"], session.task.positive, objective)  # type: ignore[attr-defined]
     saved = json.loads((run.path / "schema.json").read_text())["target"]["threshold"]
-    assert saved == pytest.approx(expected) == pytest.approx(settle_threshold(session, valid))
+    assert (
+        saved
+        == pytest.approx(expected)
+        == pytest.approx(SETTLE["classify"](session, parts["valid"], valid)["threshold"])
+    )
     assert run.metrics["test"]["sensitivity_at_specificity"] > 0.8
     assert set(run.metrics["interval"]) >= {"roc_auc", "sensitivity_at_specificity"}

@@ -51,6 +51,8 @@ class DataConfig:
     known: tuple[str, ...] = ()  # columns of a series that are known ahead, such as holidays
     frequency: str = ""  # what an irregular series is resampled to: 1h, 1d, 1mo
     end: str = ""  # the date from which on a series is left out, such as 2018-02-21
+    normal: tuple[str, ...] = ()  # of reconstruction: classes that are normal, all that is trained on; (): every row
+    polluted: float = 0.0  # share of the normal rows to train on that is made of anomalies, to see what that costs
     decode_limit_s: float = 60.0  # a sound or video that takes longer to decode is skipped
     max_pixels: int = 100_000_000  # larger images are refused as decompression bombs
     max_bad_share: float = 0.05  # more unreadable files than this stop the run
@@ -81,6 +83,13 @@ class DataConfig:
         for name in ("vocab_size", "max_tokens", "window", "horizon"):
             if getattr(self, name) < 0:
                 raise InputError(f"data.{name} must be 0 (found) or more, got {getattr(self, name)}")
+        if (self.normal or self.polluted) and self.task != "reconstruct":
+            raise InputError("data.normal and data.polluted are for anomalies: give --task reconstruct as well")
+        if not 0 <= self.polluted < 0.5 or (self.polluted and not self.normal):
+            raise InputError(
+                f"data.polluted is a share from 0 to below 0.5 of the rows of data.normal, got {self.polluted} with "
+                f"normal {self.normal}"
+            )
         if self.memory_mb < 0:
             raise InputError(f"data.memory_mb must be 0 (a quarter of what is free) or more, got {self.memory_mb}")
 

@@ -10,9 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
 from chainrule.data.media import label_reason
-from chainrule.data.schema import ClassTarget, NumberTarget, Target, class_names, infer_target
+from chainrule.data.schema import (
+    ClassTarget,
+    EmbeddingTarget,
+    IdentityTarget,
+    InputTarget,
+    NumberTarget,
+    Target,
+    class_names,
+    infer_target,
+)
 from chainrule.data.transcripts import are_texts
 from chainrule.errors import InputError
 
@@ -34,6 +44,8 @@ def target_of_labels(
     Raises:
         InputError: no labels, one class only, or labels the task cannot be done on.
     """
+    if task == "embed":
+        return embedding_target(labels, label_name)
     if labels is None:
         raise InputError(f"the {noun}, the first {first_id!r}, have no labels or class folders; {accepted}")
     names = class_names(labels)
@@ -46,6 +58,36 @@ def target_of_labels(
         labels = numbers_of(labels, label_pattern)
     target, reason = infer_target(labels, label_name, task or ("classify" if are_class_numbers(labels) else ""))
     return target, "; ".join(filter(None, (reason, label_reason(label_pattern))))
+
+
+def counted(labels: NDArray[Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names of labels, numbers in their order, and how many of each; missing ones are passed over."""
+    counts = Counter(name for name in class_names(labels).tolist() if name)
+    numbers = all(name.lstrip("+-").isdigit() for name in counts)
+    names = sorted(counts, key=int) if numbers else sorted(counts)
+    return tuple(names), tuple(counts[name] for name in names)
+
+
+def embedding_target(labels: NDArray[Any] | None, label_name: str) -> tuple[EmbeddingTarget, str]:
+    """A place near to what has the same label, or what looks alike where there are none; and why, in words."""
+    if labels is None:
+        return EmbeddingTarget(), "no labels: what is alike is found by how things look"
+    classes, counts = counted(labels)
+    if len(classes) < 2:
+        return EmbeddingTarget(), "one class only: what is alike is found by how things look"
+    return EmbeddingTarget(name=label_name, classes=classes, counts=counts), "alike is what has the same label"
+
+
+def input_target(labels: NDArray[Any] | None, label_name: str, options: DataConfig, **what: Any) -> InputTarget:
+    """The input itself; labels, where there are any, only judge. ``what``: fields of the target, ``form`` among them.
+
+    Raises:
+        InputError: data.normal names classes, but there are no labels.
+    """
+    if labels is None:
+        return InputTarget(**what)
+    classes = options.normal or counted(labels)[0]
+    return InputTarget(label=label_name, classes=classes, normal=bool(options.normal), **what)
 
 
 def numbers_of(labels: NDArray[Any], where: str) -> NDArray[Any]:
@@ -88,6 +130,8 @@ def are_class_numbers(labels: NDArray[Any]) -> bool:
 def encode_targets(labels: NDArray[Any] | None, target: Target | None) -> Tensor | None:
     """Class indices (int64) or numbers (float32) as the schema has them; None where there is nothing to answer.
 
+    Where labels only say what is alike (embeddings, people, inputs) unknown ones get the next indices, in order.
+
     Raises:
         InputError: a label the schema does not know.
     """
@@ -95,11 +139,15 @@ def encode_targets(labels: NDArray[Any] | None, target: Target | None) -> Tensor
         return None
     if isinstance(target, NumberTarget):
         return torch.from_numpy(numbers_of(labels, target.name).astype(np.float32))
-    assert isinstance(target, ClassTarget)
+    if isinstance(target, InputTarget | EmbeddingTarget) and not target.classes:
+        return None
+    assert isinstance(target, ClassTarget | InputTarget | EmbeddingTarget | IdentityTarget)
     names = class_names(labels)
     index = {name: place for place, name in enumerate(target.classes)}
     unknown = sorted({str(name) for name in names} - set(index))
-    if unknown:
+    if unknown and not isinstance(target, ClassTarget):
+        index |= {name: len(index) + place for place, name in enumerate(unknown)}
+    elif unknown:
         raise InputError(
             f"unknown class {', '.join(map(repr, unknown[:FEW]))} in {target.name!r}; known classes: "
             f"{', '.join(map(repr, target.classes[:50]))}"

@@ -113,10 +113,54 @@ class SeriesTarget:
     stretch: tuple[float, float] = (0.0, 0.0)  # of the interval's width, added below and above; from the valid split
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputTarget:
+    """The input itself, to be built again from a short code. Labels, where there are any, only judge the answers.
+
+    Targets of rows are indices into ``classes``; what is not among them gets the next ones (``encode_targets``).
+    """
+
+    kind: Literal["input"] = "input"
+    name: str = "the input"
+    form: Literal["numbers", "pixels", "tokens"]  # what is built again
+    names: tuple[str, ...] = ()  # of the numbers, where they have names
+    mean: tuple[float, ...] = ()  # of pixels per channel, in 0..1: network input = (pixel - mean) / std
+    std: tuple[float, ...] = ()
+    vocab_size: int = 0  # of tokens
+    label: str = ""  # what the labels are called; "": there are none
+    classes: tuple[str, ...] = ()  # of the labels in the train split
+    normal: bool = False  # only rows of ``classes`` are normal, all others are anomalies
+    threshold: float = 0.0  # the score from which a row is called an anomaly; 0: not settled
+    false_alarms: float = 0.0  # the share of normal rows that the threshold was set to call so
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingTarget:
+    """A place among all others, near to what is alike: by their classes, or without any by how things look."""
+
+    kind: Literal["embedding"] = "embedding"
+    name: str = "what is alike"
+    classes: tuple[str, ...] = ()  # of the train split; (): there are no labels
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityTarget:
+    """Who it is. The people of the train split are only examples: others are told apart as well."""
+
+    kind: Literal["identity"] = "identity"
+    name: str = "person"
+    classes: tuple[str, ...]  # the people of the train split
+    counts: tuple[int, ...]  # photos of each
+    threshold: float = 0.0  # the likeness (cosine) from which two photos are of one person; from the valid split
+    false_accept: float = 0.0  # share of pairs of different people that reach it there
+    false_reject: float = 0.0  # share of pairs of one person that do not
+
+
 IGNORE = 255  # among encoded targets of pixels: the answer is not known
 Target = (
     ClassTarget | NumberTarget | MaskTarget | LabelsTarget | TokensTarget | SentenceTarget | TranscriptTarget
-    | SeriesTarget
+    | SeriesTarget | InputTarget | EmbeddingTarget | IdentityTarget
 )  # fmt: skip
 
 
@@ -133,6 +177,13 @@ def describe_target(target: Target) -> str:
     if isinstance(target, SeriesTarget):
         steps = "step" if target.horizon == 1 else f"{target.horizon} steps"
         return f"the next {steps} of {_few(target.names)}"
+    if isinstance(target, InputTarget):
+        normal = f"; normal is {_few(target.classes)}" if target.normal else ""
+        return f"{target.name} itself, through a short code{normal}"
+    if isinstance(target, EmbeddingTarget):
+        return f"{target.name}{f' ({len(target.classes)} classes: {_few(target.classes)})' if target.classes else ''}"
+    if isinstance(target, IdentityTarget):
+        return f"{target.name!r} ({len(target.classes)} people to learn from)"
     sort = "labels, several a row" if isinstance(target, LabelsTarget) else "classes"
     return f"{target.name!r} ({len(target.classes)} {sort}: {_few(target.classes)})"
 

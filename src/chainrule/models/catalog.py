@@ -12,6 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from chainrule.models.alexnet import AlexNet, AlexNetConfig
+from chainrule.models.autoencoder import Autoencoder, AutoencoderConfig
 from chainrule.models.bag_of_embeddings import BagOfEmbeddings, BagOfEmbeddingsConfig
 from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
 from chainrule.models.dlinear import DLinear, DLinearConfig
@@ -34,6 +35,7 @@ from chainrule.models.seq2seq import Seq2Seq, Seq2SeqConfig, translation_trainin
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
 from chainrule.models.tcn import TCN, TCNConfig
 from chainrule.models.training import (
+    autoencoder_training,
     bag_training,
     image_training,
     language_training,
@@ -49,6 +51,7 @@ from chainrule.models.unet import UNet, UNetConfig
 from chainrule.models.unet import reference_name as unet_name
 from chainrule.models.unetpp import UNetPlusPlus, UNetPlusPlusConfig
 from chainrule.models.unetpp import reference_name as unetpp_name
+from chainrule.models.vae import VAE, VAEConfig
 from chainrule.models.vgg import VGG, VGGConfig
 from chainrule.nn.pixelwise import Encoder
 
@@ -117,6 +120,7 @@ ALL_KINDS = ("gates", "table", "image")
 MEDIA = ("image", "audio", "video")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
 BOTH = ("classify", "regress")
+CODED = ("image", "vector")  # forms of input that autoencoders build again
 ROWS = (*BOTH, "multilabel")  # one answer or several for a row
 IMAGENET = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's classifiers
 KINETICS = Pixels(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))  # its r3d_18
@@ -217,6 +221,18 @@ CATALOG: dict[str, Entry] = {
         )
         for size in ("small", "large")
     },
+    "autoencoder": Entry(
+        config=AutoencoderConfig, build=Autoencoder, takes=CODED, kinds=("table", "image"), tasks=("reconstruct",),
+        training=autoencoder_training, published={"shape": (784,), "code": 30, "widths": (1000, 500, 250)},  # MNIST
+        paper="Hinton, Salakhutdinov 2006, doi:10.1126/science.1127647",
+        reference="torch.nn layers in a row; tests/parity/test_autoencoder.py",
+    ),
+    "vae": Entry(
+        config=VAEConfig, build=VAE, takes=CODED, kinds=("table", "image"), tasks=("reconstruct",),
+        training=autoencoder_training, published={"shape": (784,), "code": 20, "widths": (500,)},  # MNIST
+        paper="Kingma, Welling 2013, arXiv:1312.6114",
+        reference="torch.distributions.kl_divergence, torch.nn layers; tests/parity/test_autoencoder.py",
+    ),
     "dlinear": Entry(
         config=DLinearConfig, build=DLinear, takes=("window",), kinds=("series",), tasks=("forecast",),
         training=linear_forecast_training,

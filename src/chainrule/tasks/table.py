@@ -7,6 +7,7 @@ from typing import Any
 
 from chainrule.data.schema import (
     ClassTarget,
+    InputTarget,
     LabelsTarget,
     MaskTarget,
     NumberTarget,
@@ -21,6 +22,7 @@ from chainrule.tasks.classify import Classify, ClassifyConfig
 from chainrule.tasks.forecast import Forecast, ForecastConfig
 from chainrule.tasks.language import Language, LanguageConfig
 from chainrule.tasks.multilabel import Multilabel, MultilabelConfig
+from chainrule.tasks.reconstruct import Reconstruct, ReconstructConfig
 from chainrule.tasks.regress import Regress, RegressConfig
 from chainrule.tasks.segment import Segment, SegmentConfig
 from chainrule.tasks.task import Task
@@ -46,6 +48,7 @@ TASKS: dict[str, TaskEntry] = {
     "translate": TaskEntry(SentenceTarget, Translate, TranslateConfig),
     "forecast": TaskEntry(SeriesTarget, Forecast, ForecastConfig),
     "language": TaskEntry(TokensTarget, Language, LanguageConfig),
+    "reconstruct": TaskEntry(InputTarget, Reconstruct, ReconstructConfig),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -90,6 +90,14 @@ class Task(Protocol):
 
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """The answers, one per row and column name."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A task whose network gives each row a place among all others."""
+
+    def embed(self, network: nn.Module, batch: Batch) -> Tensor:
+        """(B, D) the places; what is near is alike. Of unit length where likeness is the cosine."""
 
 
 def total_of(batch: Batch, loss: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:

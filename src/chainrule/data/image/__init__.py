@@ -35,13 +35,13 @@ from chainrule.data.image.records import ArrayImages, ChosenRows, ImageRecords, 
 from chainrule.data.image.size import check_size, common_size
 from chainrule.data.image.statistics import statistics
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.labels import FEW, encode_targets, target_of_labels
+from chainrule.data.labels import FEW, encode_targets, input_target, target_of_labels
 from chainrule.data.levels import chosen_levels, levels_note
 from chainrule.data.media import IMAGES, path_table, refuse_columns
 from chainrule.data.memory import Memory
 from chainrule.data.pairs import find_pairs, pair_columns
 from chainrule.data.samples import Batch, Samples
-from chainrule.data.schema import Target, from_json
+from chainrule.data.schema import InputTarget, Target, from_json
 from chainrule.data.sources import Source, open_source, suffix
 from chainrule.data.store import Rows, as_rows, collect, stack, stack_blocks, stacked_samples
 from chainrule.errors import InputError
@@ -210,18 +210,27 @@ def learn_schema(train: ImageRecords, options: DataConfig) -> ImageSchema:
     Raises:
         InputError: no labels, one class only, labels the task cannot be done on, or an absurd size.
     """
-    target, reason = target_of_labels(
-        train.labels, train.store.label_name, options.task, train.ids[0], "images", _accepted(),
-        train.store.label_pattern,
-    )  # fmt: skip
+    target, reason = _target(train, options)
     check_size(options.image_size, LARGEST_PX)
     size_px, size_reason = find_size(train.shapes, options.image_size)
     channels = options.channels or int(train.shapes[:, 2].max())
     mean, std = chosen_levels(options, channels) or statistics(train.images, channels)
+    if isinstance(target, InputTarget):
+        target = replace(target, mean=mean, std=std)
     return ImageSchema(
         target=target, size_px=size_px, channels=channels, mean=mean, std=std, white=train.store.white,
         notes=(reason, size_reason, levels_note(options, channels)),
     )  # fmt: skip
+
+
+def _target(train: ImageRecords, options: DataConfig) -> tuple[Target, str]:
+    """What is learned of images, and why in words."""
+    store = train.store
+    if options.task == "reconstruct":
+        return input_target(train.labels, store.label_name, options, name="the image", form="pixels"), ""
+    return target_of_labels(
+        train.labels, store.label_name, options.task, train.ids[0], "images", _accepted(), store.label_pattern
+    )
 
 
 def find_size(shapes: Sequence[tuple[int, ...]] | NDArray[np.int64], longer_px: int) -> tuple[tuple[int, int], str]:
@@ -282,8 +291,8 @@ def sizes(schema: ImageSchema, takes: str) -> dict[str, Any]:
     _check_takes(takes)
     H, W = schema.size_px
     if takes == "vector":
-        return {"in_features": schema.channels * H * W}
-    return {"in_channels": schema.channels, "image_size": (H, W)}
+        return {"in_features": schema.channels * H * W, "shape": (schema.channels * H * W,)}
+    return {"in_channels": schema.channels, "image_size": (H, W), "shape": (schema.channels, H, W)}
 
 
 def input_names(schema: ImageSchema, takes: str) -> list[str]:
@@ -355,5 +364,5 @@ def picture(batch: Batch, row: int, schema: ImageSchema) -> Pixels:
 
 
 def usual_settings(schema: ImageSchema, takes: str, rows: int) -> dict[str, Any]:
-    """None: the network's own are right."""
-    return {}
+    """Images that are to be built again are not moved; otherwise the network's own settings are right."""
+    return {"augment.flip": "no", "augment.shift": 0.0} if isinstance(schema.target, InputTarget) else {}

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.kind import Finding, Shown
+from chainrule.data.labels import encode_targets
 from chainrule.data.samples import Batch, TensorSamples
-from chainrule.data.schema import ClassTarget, class_names
+from chainrule.data.schema import ClassTarget, InputTarget, class_names
 from chainrule.data.table.columns import (
     MAX_CATEGORIES,
     MAX_NUMBER,
@@ -112,6 +113,8 @@ def _targets(records: TableRecords, schema: TableSchema) -> Tensor | None:
         return None
     if isinstance(schema.target, ClassTarget):
         return torch.from_numpy(_class_indices(records, schema.target)[0])
+    if isinstance(schema.target, InputTarget):
+        return encode_targets(records.labels, schema.target)
     values = numbers_of(records.column(records.target), "")
     bad = np.flatnonzero(np.isnan(values))
     if len(bad):
@@ -249,7 +252,7 @@ def sizes(schema: TableSchema, takes: str) -> dict[str, Any]:
     """``in_features`` of a vector; ``num_numbers``, ``num_bins`` and ``cardinalities`` of columns."""
     built = front(schema, takes)
     if isinstance(built, VectorFront):
-        return {"in_features": built.in_features}
+        return {"in_features": built.in_features, "shape": (built.in_features,)}
     assert isinstance(built, ColumnsFront)
     return {"num_numbers": built.num_numbers, "num_bins": built.num_bins, "cardinalities": built.cardinalities}
 

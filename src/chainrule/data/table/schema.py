@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from chainrule.data.config import DataConfig
+from chainrule.data.labels import input_target
 from chainrule.data.schema import Target, from_json, infer_target
 from chainrule.data.table.columns import (
     DATE_PARTS,
@@ -21,6 +22,7 @@ from chainrule.data.table.columns import (
     number_column,
     numbers_of,
 )
+from chainrule.data.table.front import vector_names
 from chainrule.data.table.records import TableRecords
 from chainrule.errors import InputError
 
@@ -72,7 +74,12 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
             f"no column is left to learn from in {len(train)} rows ({reasons or 'there is none beside the target'})"
         )
     labels = train.labels
-    target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
+    target: Target | None
+    if options.task == "reconstruct":
+        names = tuple(vector_names(numbers, categories))
+        target, why = input_target(labels, train.target, options, name="the row", form="numbers", names=names), ""
+    else:
+        target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
     return TableSchema(
         names=train.names, header=train.header, rows=len(train), numbers=tuple(numbers), categories=tuple(categories),
         left_out=tuple(left_out), target=target, notes=(why,) if why else (),
