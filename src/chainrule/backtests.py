@@ -15,6 +15,7 @@ from chainrule.prepare import Prepared
 from chainrule.session import Session
 from chainrule.tasks.forecast import Forecast
 from chainrule.tasks.task import Rows
+from chainrule.train.run import Run
 
 WINDOWS, COLUMNS = 3, 3  # that are drawn
 HORIZONS_SHOWN = 3  # of what came before
@@ -41,7 +42,7 @@ def drawn(panel: Panel, column: int, begin: int, found: tuple[Floats, Floats, Fl
     return forecast_chart(title, panel.values[first:begin, column], truth, *found, moments, panel.names[column])
 
 
-def backtests(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+def backtests(run: Run, session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
     """Forecasts from the beginning, the middle and the end of the test part."""
     records = prepared.parts["test"]
     assert isinstance(records, SeriesRecords)

@@ -27,6 +27,7 @@ from chainrule.generating import write_sample
 from chainrule.prepare import Prepared, absolute, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
+from chainrule.reconstructions import write_rebuilt
 from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_augmented, write_report
 from chainrule.scoring import baseline_line, fit_baselines, write_scores
 from chainrule.session import Session, resolve_recipe
@@ -44,7 +45,10 @@ RESUMABLE = (  # what resume may change; everything else would make it another r
     "train.device", "train.threads", "train.precision", "train.channels_last", "train.compile", "train.micro_batch",
     "data.accept_data_change",
 )  # fmt: skip
-SAMPLED = {"language": write_sample}  # tasks whose network shows what it can at each evaluation, in samples/
+SAMPLED: dict[str, Callable[[Session, Run, int, Prepared], str]] = {  # tasks whose network shows what it can at each
+    "language": lambda session, run, step, prepared: write_sample(session, run, step),  # evaluation, in samples/
+    "reconstruct": write_rebuilt,
+}
 HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned
 
 
@@ -97,7 +101,8 @@ class Training:
         plan = plan_of(self.recipe)
         for report in train(session.task, session.module, data, plan, self.run, session.arithmetic, session.augment()):
             if report.valid is not None and session.task.name in SAMPLED:
-                report.notes.append(SAMPLED[session.task.name](session, self.run, report.step))
+                told = SAMPLED[session.task.name](session, self.run, report.step, self.prepared)
+                report.notes += [told] if told else []
             if report.valid is not None or report.step % every == 0:
                 self.run.log(_event(report))
             yield report

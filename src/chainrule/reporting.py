@@ -34,6 +34,7 @@ from chainrule.generating import sample
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared
+from chainrule.reconstructions import reconstructions
 from chainrule.session import Session
 from chainrule.tasks.classify import Classify
 from chainrule.tasks.task import Rows
@@ -83,6 +84,7 @@ def _gather(
         loss=[Series(name="train", x=[e["step"] for e in losses], y=[e["loss"] for e in losses])],
         monitored=[Series(name="valid", x=[e["step"] for e in judged], y=[e["valid"][monitor] for e in judged])],
         monitor=monitor,
+        parts=_parts_of_nats(judged),
         rows=rows,
         classes=getattr(target, "classes", ()),
         positive=positive,
@@ -100,9 +102,16 @@ def _gather(
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },
         environment={key: str(value) for key, value in run.read("environment.json").items()},
-        sections=_sections(session, prepared, rows),
+        sections=_sections(run, session, prepared, rows),
         limits=("A truth table is its own test set: the score says that it was learned, no more.",) if itself else (),
     )
+
+
+def _parts_of_nats(judged: Sequence[Mapping[str, Any]]) -> Sequence[Series]:
+    """Of an autoencoder, over the evaluations, what the nats of a validation row are for."""
+    names = [name for name in judged[0]["valid"] if name.endswith("_nats")] if judged else []
+    steps = [event["step"] for event in judged]
+    return [Series(name=n.removesuffix("_nats"), x=steps, y=[e["valid"][n] for e in judged]) for n in names]
 
 
 def _mistakes(
@@ -259,7 +268,7 @@ def why_not_xor(session: Session) -> str:
     return collapse_line([network.linear.weight], [network.linear.bias]) if isinstance(network, Perceptron) else ""
 
 
-def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+def decision_regions(run: Run, session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
     """Of a truth table what the network answers between its corners."""
     records = prepared.parts["test"]
     samples = session.encode(records)
@@ -277,12 +286,12 @@ def decision_regions(session: Session, prepared: Prepared, rows: Rows) -> tuple[
     return (Section(title="Decision regions: 1 is green, 0 is red", svg=svg, text=why_not_xor(session)),)
 
 
-def own_text(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+def own_text(run: Run, session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
     """Of a language model a text of its own."""
     return (Section(title="What it writes, at temperature 0.8", text=sample(session)),)
 
 
-def translations(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+def translations(run: Run, session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
     """Some test sentences beside what was written and the truth, and where the words of one of them come from."""
     from chainrule.data.parallel.samples import ParallelSamples
     from chainrule.explain.alignment import explain_alignment
@@ -298,15 +307,16 @@ def translations(session: Session, prepared: Prepared, rows: Rows) -> tuple[Sect
     return (Section(title="What it writes", text=found.compared(), svg=found.drawing()),)
 
 
-Sections = Callable[[Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
+Sections = Callable[[Run, Session, Prepared, Rows], tuple[Section, ...]]  # from the measured rows of the test split
 SECTIONS: dict[str, Sections] = {  # what only some tasks or data kinds have
     "forecast": backtests,
+    "reconstruct": reconstructions,
     "gates": decision_regions,
     "language": own_text,
     "translate": translations,
 }
 
 
-def _sections(session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
+def _sections(run: Run, session: Session, prepared: Prepared, rows: Rows) -> tuple[Section, ...]:
     found = [SECTIONS[name] for name in (session.task.name, session.kind.NAME) if name in SECTIONS]
-    return tuple(section for sections in found for section in sections(session, prepared, rows))
+    return tuple(section for sections in found for section in sections(run, session, prepared, rows))

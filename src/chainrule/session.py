@@ -33,6 +33,7 @@ from chainrule.train.measure import measure, portions
 DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network moves over
 SETTLED = (
     "threshold",
+    "moment_threshold",
     "stretch",
     "false_alarms",
     "false_accept",

@@ -124,14 +124,18 @@ class InputTarget:
     name: str = "the input"
     form: Literal["numbers", "pixels", "tokens"]  # what is built again
     names: tuple[str, ...] = ()  # of the numbers, where they have names
-    mean: tuple[float, ...] = ()  # of pixels per channel, in 0..1: network input = (pixel - mean) / std
+    mean: tuple[
+        float, ...
+    ] = ()  # of pixels per channel, in 0..1: network input = (pixel - mean) / std; of a series' columns
     std: tuple[float, ...] = ()
     vocab_size: int = 0  # of tokens
+    window: int = 0  # steps of a series' windows, which overlap
     label: str = ""  # what the labels are called; "": there are none
     classes: tuple[str, ...] = ()  # of the labels in the train split
     normal: bool = False  # only rows of ``classes`` are normal, all others are anomalies
     threshold: float = 0.0  # the score from which a row is called an anomaly; 0: not settled
     false_alarms: float = 0.0  # the share of normal rows that the threshold was set to call so
+    moment_threshold: float = 0.0  # the same for single moments of a series
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,9 @@ WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 84, 16, 40, 48
 MOST_POINTS = 400  # of one line; more are averaged in equal parts
 MOST_DOTS = 1000  # of a scatter plot; more are thinned evenly
+MARKS = (  # about the point where the pen stands: a disc, a square, a triangle
+    "m-2.5,0a2.5,2.5 0 1 0 5,0a2.5,2.5 0 1 0 -5,0", "m-2.2,-2.2h4.4v4.4h-4.4z", "m0,-3l2.8,5h-5.6z",
+)  # fmt: skip
 MOST_CLASSES = 30  # of a confusion matrix; of more, the ones with the most mistakes
 
 
@@ -207,6 +210,38 @@ def scatter_chart(title: str, true: Array, predicted: Array, label: str) -> str:
     dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>' for x, y in places)
     group = f'<g fill="{_colour(0)}" fill-opacity="0.5">{dots}</g>'
     return _frame(title, x_axis, y_axis, _diagonal(x_axis, y_axis) + group)
+
+
+def groups_chart(
+    title: str, x: Array, y: Array, groups: Sequence[int] | Array, names: Sequence[str], x_label: str, y_label: str
+) -> str:
+    """Points in the colours and shapes of their groups, which are told below the chart, the largest first drawn.
+
+    Args:
+        groups: of each point, its place in ``names``.
+    """
+    groups = np.asarray(groups)
+    finite = np.isfinite(x) & np.isfinite(y)
+    x_axis, y_axis = _around(x_label, x[finite]), _around(y_label, y[finite])
+    body = []
+    for place in sorted(range(len(names)), key=lambda place: -int((groups == place).sum())):
+        chosen = finite & (groups == place)
+        dots = zip(_x(x_axis, x[chosen]), _y(y_axis, y[chosen]), strict=True)
+        mark = MARKS[place // len(COLOURS) % len(MARKS)]
+        path = "".join(f"M{a:.1f},{b:.1f}{mark}" for a, b in dots)
+        body.append(f'<path d="{path}" fill="{_colour(place)}" fill-opacity="0.6"/>')
+    foot, line, left = [], HEIGHT + 8.0, float(LEFT)
+    for place, name in enumerate(names if len(names) > 1 else ()):
+        words = _short(name, 28)
+        width = 6.4 * len(words) + 30
+        if left + width > WIDTH and left > LEFT:
+            line, left = line + 18, float(LEFT)
+        mark = MARKS[place // len(COLOURS) % len(MARKS)]
+        foot.append(f'<path d="M{left + 4:.1f},{line - 4:.1f}{mark}" fill="{_colour(place)}" stroke="{_colour(place)}"/>')
+        foot.append(_text(left + 12, line, words, "start"))
+        left += width
+    drawn = _frame(title, x_axis, y_axis, "".join(body) + "".join(foot))
+    return drawn.replace(f"0 0 {WIDTH} {HEIGHT}", f"0 0 {WIDTH} {HEIGHT + (int(line - HEIGHT) + 10 if foot else 0)}", 1)
 
 
 def forecast_chart(

@@ -53,6 +53,8 @@ class Section:
     title: str
     svg: str = ""
     text: str = ""
+    pictures: Sequence[Sequence[Picture]] = ()  # strips below each other
+    table: Sequence[Sequence[str]] = ()  # the first row names the columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ class ReportData:
     loss_name: str = "loss"
     monitored: Sequence[Series] = ()  # over iterations
     monitor: str = ""
+    parts: Sequence[Series] = ()  # what the loss is made of, on the validation split over iterations
 
     rows: Rows = field(default_factory=dict)  # measured: probabilities and targets, or predictions and targets
     classes: Sequence[str] = ()
@@ -126,7 +129,7 @@ def render_report(report: ReportData) -> str:
         calibration=_calibration_words(report),
         mistakes=[(m, charts.png(m.shown.image) if m.shown.image is not None else "") for m in report.mistakes],
         timings=_shares(report.step_seconds),
-        sections=[(section, Markup(section.svg)) for section in report.sections],
+        sections=[(s, Markup(s.svg), [_strip(row) for row in s.pictures]) for s in report.sections],
         limits=_limits(report),
     )
 
@@ -195,6 +198,9 @@ def _charts(report: ReportData) -> dict[str, list[str]]:
     if report.monitored:
         title = f"{report.monitor} on the validation split"
         drawn["learning"].append(charts.line_chart(title, report.monitored, "iteration", report.monitor))
+    if len(report.parts) > 1:
+        title = "What the loss is made of, validation split"
+        drawn["learning"].append(charts.line_chart(title, report.parts, "iteration", "nats"))
     if "probabilities" in report.rows and report.classes and report.rows["targets"].ndim == 1:
         _draw_classes(report, drawn)
     elif "predictions" in report.rows:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chainrule.errors import InputError
 from chainrule.nn.coders import Form, Layout, build_decoder, build_encoder
+
+CODE = 32  # numbers of the usual code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,18 +22,16 @@ class AutoencoderConfig:
     """Sizes of an autoencoder."""
 
     shape: tuple[int, ...]  # of a row: (F,), (T, F) or (C, H, W)
-    code: int = 32
+    code: int = 0  # numbers in a code; 0: 32, of a vector a quarter of its values at most
     layout: Layout = "auto"  # convolutional for pictures, otherwise dense
     widths: tuple[int, ...] = ()  # hidden units, or channels of maps; (): the usual ones (nn/coders.py)
 
     def __post_init__(self) -> None:
-        if self.code < 1:
-            raise InputError(f"model.code is the number of values in a code, 1 or more, got {self.code}")
         self.form()
 
     def form(self) -> Form:
-        """The shape and layout of its coders."""
-        return Form(shape=self.shape, layout=self.layout, widths=self.widths)
+        """The shape and layout of its coders, and the size of its code."""
+        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, usual_code=CODE)
 
 
 class Autoencoder(nn.Module):
@@ -48,13 +47,14 @@ class Autoencoder(nn.Module):
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
-        self.code_size = config.code
-        self.encoder = build_encoder(config.form(), config.code)
-        self.decoder = build_decoder(config.form(), config.code)
+        form = config.form()
+        self.code_size = form.code_size
+        self.encoder = build_encoder(form, self.code_size)
+        self.decoder = build_decoder(form, self.code_size)
 
-    def encode(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
+    def encode(self, *inputs: Tensor) -> Float[Tensor, "B D"]:
         """The code of each row."""
-        code: Tensor = self.encoder(x)
+        code: Tensor = self.encoder(inputs[0])
         return code
 
     def decode(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B ..."]:
@@ -64,9 +64,9 @@ class Autoencoder(nn.Module):
 
     def coded(self, inputs: tuple[Tensor, ...], draw: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What is built; nothing is paid for the code."""
-        built = self.decode(self.encode(inputs[0]))
+        built = self.decode(self.encode(*inputs))
         return built, built.new_zeros(len(built), 0)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Float[Tensor, "B ..."]:
         """What is built."""
         return self.coded(inputs)[0]

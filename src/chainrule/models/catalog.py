@@ -16,6 +16,7 @@ from chainrule.models.autoencoder import Autoencoder, AutoencoderConfig
 from chainrule.models.bag_of_embeddings import BagOfEmbeddings, BagOfEmbeddingsConfig
 from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
 from chainrule.models.dlinear import DLinear, DLinearConfig
+from chainrule.models.lstm_autoencoder import LSTMAutoencoder, LSTMAutoencoderConfig
 from chainrule.models.mlp import MLP, MLPConfig
 from chainrule.models.mobilenet_v1 import MobileNetV1, MobileNetV1Config
 from chainrule.models.mobilenet_v2 import MobileNetV2, MobileNetV2Config
@@ -43,6 +44,7 @@ from chainrule.models.training import (
     plain_training,
     recurrent_training,
     segmentation_training,
+    sequence_autoencoder_training,
     sequence_forecast_training,
     short_training,
     small_image_training,
@@ -232,6 +234,13 @@ CATALOG: dict[str, Entry] = {
         training=autoencoder_training, published={"shape": (784,), "code": 20, "widths": (500,)},  # MNIST
         paper="Kingma, Welling 2013, arXiv:1312.6114",
         reference="torch.distributions.kl_divergence, torch.nn layers; tests/parity/test_autoencoder.py",
+    ),
+    "lstm_autoencoder": Entry(
+        config=LSTMAutoencoderConfig, build=LSTMAutoencoder, takes=("sequence", "tokens"), kinds=("series", "text"),
+        tasks=("reconstruct",), training=sequence_autoencoder_training,
+        published={"shape": (10, 4096), "code": 2048, "hidden": 2048},  # ten frames of moving MNIST
+        paper="Srivastava, Mansimov, Salakhutdinov 2015, arXiv:1502.04681",
+        reference="torch.nn.Embedding, LSTM, Linear on reversed rows; tests/parity/test_lstm_autoencoder.py",
     ),
     "dlinear": Entry(
         config=DLinearConfig, build=DLinear, takes=("window",), kinds=("series",), tasks=("forecast",),

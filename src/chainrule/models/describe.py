@@ -173,6 +173,10 @@ def _example_in_time(entry: Entry, config: Any) -> tuple[Tensor, ...]:
         return torch.empty(seen, device="meta"), torch.empty(1, config.horizon, config.known_features, device="meta")
     if form == "stream":
         return (ids,)
+    if form == "sequence" and config.shape:
+        return tuple(torch.empty(1, *config.shape, device="meta") for _ in range(2))
+    if form == "sequence":
+        return ids[:, : config.steps], lengths
     if form == "tokens" and config.vocab_size:
         return ids, lengths
     if "frames" in entry.takes and config.in_features:

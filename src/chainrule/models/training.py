@@ -86,6 +86,15 @@ def autoencoder_training(rows: int, columns: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def sequence_autoencoder_training(rows: int, columns: int) -> dict[str, Any]:
+    """AdamW with a cosine, gradients cut to a norm of 1; about 300,000 rows seen, 5 to 300 epochs."""
+    return {
+        "optimizer.name": "adamw", "optimizer.learning_rate": 3e-3, "optimizer.weight_decay": 1e-4,
+        "schedule.name": "cosine", "schedule.warmup": 0.05, "train.max_grad_norm": 1.0,
+        "train.batch_size": 32 if rows < 2000 else 64, "train.epochs": max(5, min(300, 300_000 // max(1, rows))),
+    }  # fmt: skip
+
+
 def recurrent_training(rows: int, columns: int) -> dict[str, Any]:
     """AdamW with a cosine, gradients cut to a norm of 1; about 60,000 rows seen, 8 to 60 epochs."""
     return {

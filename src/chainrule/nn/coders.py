@@ -2,6 +2,7 @@
 
 Source: dense: Hinton, Salakhutdinov 2006, doi:10.1126/science.1127647, Fig. 1; convolutions of stride 2 and their
     transposes: Radford, Metz, Chintala 2015, arXiv:1511.06434, section 3.
+Reference: torch.nn layers in a row, compared in tests/parity/test_autoencoder.py.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from chainrule.errors import InputError
 from chainrule.nn.convolution import Conv2d
 
 Layout = Literal["auto", "dense", "convolutional"]
-DENSE, CONVOLUTIONAL = (512, 256), (32, 64)  # widths where none are given
-SMALL_VECTOR = 64  # inputs up to which a dense coder's usual widths shrink with them
+COARSEST_PX = 7  # the longer side at which a picture is halved no further
+FINEST, MOST = 32, 256  # channels of the first map, doubled by each halving, and of any
+DENSE = (512, 256)  # hidden units for many values
+SMALL_VECTOR = 64  # values up to which a dense coder's usual widths shrink with them
+PER_CODE = 4  # values of a vector that one number of its usual code stands for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """What is coded and how: the shape of a row, the layout and its widths, resolved."""
+    """What is coded and how: the shape of a row, the layout and its widths."""
 
     shape: tuple[int, ...]  # (F,), (T, F) or (C, H, W)
     layout: Layout = "auto"
@@ -41,17 +45,34 @@ class Form:
             raise InputError(f"model.widths must be 1 or more each, got {self.widths}")
 
     @property
+    def size(self) -> int:
+        """Values of a row."""
+        return math.prod(self.shape)
+
+    @property
     def convolutional(self) -> bool:
         """Whether rows are seen as pictures."""
         return self.layout == "convolutional" or (self.layout == "auto" and len(self.shape) == 3)
 
     @property
     def usual_widths(self) -> tuple[int, ...]:
-        """The widths, found where none are given."""
-        if self.widths or self.convolutional:
-            return self.widths or CONVOLUTIONAL
-        size = math.prod(self.shape)
-        return DENSE if size > SMALL_VECTOR else (max(16, 2 * size), max(8, size))
+        """The widths, found where none are given: pictures are halved to 7 x 7 or less, small vectors get few units."""
+        if self.widths:
+            return self.widths
+        if self.convolutional:
+            halvings = max(1, math.ceil(math.log2(max(self.shape[1:]) / COARSEST_PX)))
+            return tuple(min(MOST, FINEST << level) for level in range(halvings))
+        return DENSE if self.size > SMALL_VECTOR else (max(16, 2 * self.size), max(8, self.size))
+
+    @property
+    def sides(self) -> list[tuple[int, int]]:
+        """(H, W) of a picture and of each of its maps."""
+        _, H, W = self.shape
+        return [(-(-H // 2**level), -(-W // 2**level)) for level in range(len(self.usual_widths) + 1)]
+
+    def code(self, most: int) -> int:
+        """Numbers of the usual code: ``most``, of a vector not more than a quarter of its values."""
+        return most if self.convolutional else min(most, max(1, self.size // PER_CODE))
 
 
 def build_encoder(form: Form, outputs: int) -> nn.Module:
@@ -64,12 +85,12 @@ def build_decoder(form: Form, code: int) -> nn.Module:
     return ConvDecoder(form, code) if form.convolutional else DenseDecoder(form, code)
 
 
-def _dense(widths: Sequence[int]) -> list[nn.Module]:
+def _dense(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers with ReLU between them, none after the last."""
     layers: list[nn.Module] = []
     for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.ReLU()]
-    return layers[:-1]
+    return nn.Sequential(*layers[:-1])
 
 
 class DenseEncoder(nn.Module):
@@ -77,7 +98,7 @@ class DenseEncoder(nn.Module):
 
     def __init__(self, form: Form, outputs: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*_dense((math.prod(form.shape), *form.usual_widths, outputs)))
+        self.layers = _dense((form.size, *form.usual_widths, outputs))
 
     def forward(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B outputs"]:
         """The outputs."""
@@ -91,7 +112,7 @@ class DenseDecoder(nn.Module):
     def __init__(self, form: Form, code: int) -> None:
         super().__init__()
         self.shape = form.shape
-        self.layers = nn.Sequential(*_dense((code, *reversed(form.usual_widths), math.prod(form.shape))))
+        self.layers = _dense((code, *reversed(form.usual_widths), form.size))
 
     def forward(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B ..."]:
         """What is built."""
@@ -99,28 +120,38 @@ class DenseDecoder(nn.Module):
         return rows.view(-1, *self.shape)
 
 
-def _sides(form: Form) -> list[tuple[int, int]]:
-    """(H, W) of the picture and of each map."""
-    sizes = [form.shape[-2:]]
-    for _ in form.usual_widths:
-        H, W = sizes[-1]
-        sizes.append((-(-H // 2), -(-W // 2)))
-    return [(H, W) for H, W in sizes]
+def halvings(form: Form) -> nn.Sequential:
+    """From pictures to their coarsest map: 3 x 3 convolutions of stride 2 with batch norm and ReLU."""
+    channels = (form.shape[0], *form.usual_widths)
+    return nn.Sequential(
+        *(
+            nn.Sequential(Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+            for a, b in pairwise(channels)
+        )
+    )
+
+
+def doublings(form: Form) -> nn.Sequential:
+    """From the coarsest map to pictures: transposed 3 x 3 convolutions, batch norm and ReLU between them."""
+    sides, channels = form.sides, (form.shape[0], *form.usual_widths)
+    layers: list[nn.Module] = []
+    for level in range(len(channels) - 1, 0, -1):
+        last = level == 1
+        H, W = (1 - size % 2 for size in sides[level - 1])
+        up = nn.ConvTranspose2d(
+            channels[level], channels[level - 1], 3, stride=2, padding=1, output_padding=(H, W), bias=last
+        )
+        layers.append(up if last else nn.Sequential(up, nn.BatchNorm2d(channels[level - 1]), nn.ReLU()))
+    return nn.Sequential(*layers)
 
 
 class ConvEncoder(nn.Module):
-    """3 x 3 convolutions of stride 2 with batch norm and ReLU, then a linear layer."""
+    """Halvings, then a linear layer."""
 
     def __init__(self, form: Form, outputs: int) -> None:
         super().__init__()
-        channels = (form.shape[0], *form.usual_widths)
-        self.maps = nn.Sequential(
-            *(
-                nn.Sequential(Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
-                for a, b in pairwise(channels)
-            )
-        )
-        self.linear = nn.Linear(channels[-1] * math.prod(_sides(form)[-1]), outputs)
+        self.maps = halvings(form)
+        self.linear = nn.Linear(form.usual_widths[-1] * math.prod(form.sides[-1]), outputs)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B outputs"]:
         """The outputs."""
@@ -129,23 +160,13 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """A linear layer to the coarsest map, then transposed convolutions, each twice the side of the one before."""
+    """A linear layer to the coarsest map, then doublings."""
 
     def __init__(self, form: Form, code: int) -> None:
         super().__init__()
-        sides, channels = _sides(form), (form.shape[0], *form.usual_widths)
-        self.start = (channels[-1], *sides[-1])
+        self.start = (form.usual_widths[-1], *form.sides[-1])
         self.linear = nn.Linear(code, math.prod(self.start))
-        layers: list[nn.Module] = []
-        for level in range(len(channels) - 1, 0, -1):
-            odd = [size % 2 for size in sides[level - 1]]
-            last = level == 1
-            up = nn.ConvTranspose2d(
-                channels[level], channels[level - 1], 3, stride=2, padding=1, bias=last,
-                output_padding=(1 - odd[0], 1 - odd[1]),
-            )  # fmt: skip
-            layers.append(up if last else nn.Sequential(up, nn.BatchNorm2d(channels[level - 1]), nn.ReLU()))
-        self.maps = nn.Sequential(*layers)
+        self.maps = doublings(form)
 
     def forward(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
         """What is built."""

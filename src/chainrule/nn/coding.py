@@ -35,3 +35,11 @@ class Coder(Protocol):
             draw: (B, D) standard normal numbers for networks that draw their code; None: fresh ones in training, none
                 (the mean) in evaluation.
         """
+
+
+@runtime_checkable
+class Variational(Protocol):
+    """A coder that has a normal distribution of codes for each row."""
+
+    def posterior(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, D) the mean, and (B, D) the logarithm of the variance, of each row's code."""

@@ -32,6 +32,8 @@ from chainrule.tasks.task import At, Headline, Loss, Rows, Term
 LIKELIHOODS = ("auto", "bernoulli", "gaussian")
 KL = "kl"  # the penalty that beta and the warm-up weigh
 LEAST_LOG_STD = -5.0
+UNPAID = ("mse", "elements", "labels", "block")  # measured rows that are no costs
+VALUES = 2**24  # logits of tokens that are measured at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +139,8 @@ class Reconstruct:
     def __init__(self, config: ReconstructConfig, target: InputTarget) -> None:
         self.config = config
         self.target = target
+        if target.form == "tokens":
+            self.headline = ("token_accuracy", "max")
         if target.normal:
             self.headline = ("roc_auc", "max")
 
@@ -178,10 +182,18 @@ class Reconstruct:
 
         What a network draws is a function of the row's place alone, so that scores are the same every time.
         """
+        places = batch.inputs[0][0].numel() * self.target.vocab_size  # logits of a row of tokens
+        parts = [self._measured(network, part) for part in batch.split(max(1, VALUES // places if places else VALUES))]
+        rows = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if self.target.window:  # neighbours overlap: intervals draw whole blocks of windows
+            rows["block"] = batch.ids // self.target.window
+        return rows
+
+    def _measured(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         seen, costs = seen_by(network, batch), costs_of(network)
-        coder = costs.network
+        coder, pieces = costs.network, len(seen[0]) // len(batch)
         draw = normal_of(batch.ids, coder.code_size).to(seen[0].device) if KL in coder.penalties else None
-        outputs, penalties = coder.coded(seen, draw)
+        outputs, penalties = coder.coded(seen, None if draw is None else draw.repeat_interleave(pieces, 0))
         nats = costs.nats(seen, outputs).flatten(1).double().sum(1)
         rows = {
             "reconstruction_nats": nats,
@@ -190,6 +202,7 @@ class Reconstruct:
         }
         for place, name in enumerate(coder.penalties):
             rows[f"{name}_nats" if name == KL else name] = penalties[:, place].double()
+        rows = {name: of_rows(values, len(batch)) for name, values in rows.items()}
         return rows if batch.targets is None else rows | {"labels": batch.targets}
 
     def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
@@ -197,12 +210,14 @@ class Reconstruct:
         return self.measure(network, batch)
 
     def score(self, rows: Rows) -> dict[str, float]:
-        """mse, nats (of a VAE minus the elbo), what they are made of; roc_auc, ... where anomalies are known."""
+        """mse (of tokens token_accuracy and nats_per_token), nats (of a VAE minus the elbo), what they are made of;
+        roc_auc, ... where anomalies are known.
+        """
         return {name: float(value) for name, value in self.scorer(rows)(None).items()}
 
     def scorer(self, rows: Rows) -> Scorer:
         """The scores as a function of weights per row."""
-        paid = {name: values for name, values in rows.items() if name not in ("mse", "elements", "labels")}
+        paid = {name: values for name, values in rows.items() if name not in UNPAID}
         nats = anomaly_scores(rows)
         weighed = nats + sum(values * (self.config.beta - 1) for name, values in paid.items() if name == f"{KL}_nats")
         weighed = weighed + sum(values for name, values in paid.items() if not name.endswith("_nats"))
@@ -211,12 +226,17 @@ class Reconstruct:
 
         def scores(weights: Weights = None) -> dict[str, Any]:
             elements = rows["elements"] if weights is None else weights * rows["elements"]
+            missed = (elements * rows["mse"]).sum(-1) / elements.sum(-1)
             found = {
-                "mse": (elements * rows["mse"]).sum(-1) / elements.sum(-1),
+                **({"token_accuracy": 1 - missed} if self.target.form == "tokens" else {"mse": missed}),
                 "nats": mean_of(nats, weights),
                 "loss": mean_of(weighed, weights),
                 **{name: mean_of(values, weights) for name, values in paid.items()},
             }
+            if self.target.form == "tokens":
+                found["nats_per_token"] = mean_of(rows["reconstruction_nats"], weights) / mean_of(
+                    rows["elements"], weights
+                )
             if f"{KL}_nats" in paid:
                 found["elbo"] = -found["nats"]
             if ranked is not None and strange is not None:
@@ -238,8 +258,7 @@ class Reconstruct:
 
     def embed(self, network: nn.Module, batch: Batch) -> Float[Tensor, "B D"]:
         """The codes."""
-        code: Tensor = costs_of(network).network.encode(*seen_by(network, batch))
-        return code
+        return of_rows(costs_of(network).network.encode(*seen_by(network, batch)), len(batch))
 
     def learned_targets(self, targets: Tensor) -> Tensor:
         """Labels, which are not learned."""
@@ -250,20 +269,26 @@ class Reconstruct:
         return []
 
     def predict(self, network: nn.Module, batch: Batch) -> dict[str, list[Any]]:
-        """Columns "score" (nats), "mse" and, once the threshold is settled, "anomaly"."""
+        """Columns "score" (nats), "mse" (of tokens "token_accuracy") and, once the threshold is settled, "anomaly"."""
         measured = self.measure(network, batch)
         rows = {name: values.cpu().numpy() for name, values in measured.items()}
         scores = anomaly_scores(rows)
-        answers: dict[str, list[Any]] = {"score": scores.tolist(), "mse": rows["mse"].tolist()}
+        missed = ("token_accuracy", 1 - rows["mse"]) if self.target.form == "tokens" else ("mse", rows["mse"])
+        answers: dict[str, list[Any]] = {"score": scores.tolist(), missed[0]: missed[1].tolist()}
         return answers | ({"anomaly": (scores >= self.target.threshold).tolist()} if self.target.threshold else {})
 
 
 def seen_by(network: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-    """What the network is called with."""
+    """What the network is called with; of rows that are seen in pieces each piece is a row of its own."""
     front = network.front
     assert isinstance(front, nn.Module)
     inputs: tuple[Tensor, ...] = front(*batch.inputs)
-    return inputs
+    return tuple(x.flatten(0, 1) for x in inputs) if network.pieces else inputs
+
+
+def of_rows(values: Tensor, rows: int) -> Tensor:
+    """(rows, ...) what was found of rows, or the mean over the pieces of each."""
+    return values if len(values) == rows else values.unflatten(0, (rows, -1)).mean(1)
 
 
 def costs_of(network: nn.Module) -> Costs:
