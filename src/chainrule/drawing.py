@@ -20,14 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from chainrule.data.audio.built import spectrograms_of
 from chainrule.data.image.built import pictures_of
 from chainrule.data.samples import Batch, Records, Samples
+from chainrule.data.series.window_samples import in_own_units
 from chainrule.data.table.built import frame_of
+from chainrule.data.text.built import texts_of
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import rows_within
-from chainrule.evaluate.built_rows import BuiltRows, Columns, Pictures
+from chainrule.evaluate.built_rows import BuiltRows, Columns, Pictures, Texts, Windows
 from chainrule.functional.draws import normal_of
 from chainrule.functional.spread import factor_of, shrunk_covariance
+from chainrule.prepare import Prepared
 from chainrule.session import PREDICT_ROWS, Session
 from chainrule.tasks.reconstruct import KL, Reconstruct, costs_of, seen_by
 from chainrule.train.checkpoint import read_tensors, replace_tensors
@@ -41,6 +45,9 @@ FORMAT = 1
 RESTORED: dict[str, Callable[[NDArray[Any], Any], BuiltRows]] = {  # by data kind: built values and schema to rows
     "image": lambda values, schema: Pictures(pictures_of(values, schema.channels, schema.size_px)),
     "table": lambda values, schema: Columns(frame_of(values, schema)),
+    "series": lambda values, schema: Windows(in_own_units(values, schema), schema.target.names),
+    "audio": lambda values, schema: Pictures(spectrograms_of(values, schema)),
+    "text": lambda values, schema: Texts(texts_of(values, schema)),
 }
 
 
@@ -85,7 +92,14 @@ def built_again(session: Session, samples: Samples) -> tuple[NDArray[Any], NDArr
         seen, costs = seen_by(network, batch), costs_of(network)
         first = tuple(x[:: len(seen[0]) // len(batch)] for x in seen)
         outputs, _ = costs.network.coded(first)
-        return {"truth": costs.truth(first).float(), "built": costs.built(outputs).float()}
+        truth, built = costs.truth(first).float(), costs.built(outputs).float()
+        if costs.form == "tokens":
+            built = built * (
+                torch.arange(built.shape[1], device=built.device) < first[1][:, None]
+            )  # PAD beyond the end
+        elif len(first) > 1:
+            truth = truth.masked_fill(first[1] == 0, torch.nan)
+        return {"truth": truth, "built": built}
 
     found = measure(look, session.module, samples, PREDICT_ROWS, session.arithmetic)
     return found["truth"], found["built"]
@@ -128,9 +142,9 @@ def look_at_codes(session: Session, records: Records) -> CodeStatistics:
     )
 
 
-def keep_statistics(run: Run, session: Session, records: Records) -> None:
+def keep_statistics(run: Run, session: Session, prepared: Prepared) -> None:
     """Look at the codes of the train split and write down where they lie, so that drawing needs no data."""
-    found = look_at_codes(session, records)
+    found = look_at_codes(session, prepared.parts["train"])
     (run.path / STATISTICS).parent.mkdir(exist_ok=True)
     replace_tensors(run.path / f"{STATISTICS}.safetensors", {"mean": found.mean, "factor": found.factor})
     of = {"names": found.names, "rows": found.rows, "weights": _digest(run)}
@@ -189,3 +203,30 @@ def drawn_codes(
         raise InputError(f"the train split had no row of {of!r}, so nothing is known about its codes; choose another")
     place = statistics.names.index(of)
     return statistics.mean[place] + normal @ statistics.factor[place]
+
+
+def drawn(
+    session: Session, run: Run, prepared: Callable[[], Prepared], number: int, of: str = "", seed: int = 0
+) -> BuiltRows:
+    """Fresh rows.
+
+    Args:
+        prepared: gives the run's own data; asked only where nothing was written down about the codes.
+
+    Raises:
+        InputError: what ``check_drawn`` refuses; nothing is known about the codes, and the data is gone.
+    """
+    check_drawn(session, number, of, seed)
+    statistics = None
+    if of or not has_prior(session):
+        statistics = kept_statistics(run)
+        if statistics is None:
+            try:
+                records = prepared().parts["train"]
+            except InputError as error:
+                raise InputError(
+                    f"nothing is written down about the codes of {run.path} ({STATISTICS}.json), and its data cannot "
+                    f"be read to look at them: {error}"
+                ) from error
+            statistics = look_at_codes(session, records)
+    return restored(session, decoded(session, drawn_codes(session, statistics, number, of, seed)))

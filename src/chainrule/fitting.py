@@ -21,6 +21,7 @@ from chainrule.data.config import DataConfig
 from chainrule.data.samples import Samples
 from chainrule.data.schema import describe_target
 from chainrule.data.sources import is_named, is_pair
+from chainrule.drawing import keep_statistics
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
 from chainrule.generating import write_sample
@@ -48,6 +49,9 @@ RESUMABLE = (  # what resume may change; everything else would make it another r
 SAMPLED: dict[str, Callable[[Session, Run, int, Prepared], str]] = {  # tasks whose network shows what it can at each
     "language": lambda session, run, step, prepared: write_sample(session, run, step),  # evaluation, in samples/
     "reconstruct": write_rebuilt,
+}
+KEPT: dict[str, Callable[[Run, Session, Prepared], None]] = {  # what later verbs find in index/
+    "reconstruct": keep_statistics,
 }
 HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned
 
@@ -113,6 +117,8 @@ class Training:
         metrics, rows = write_scores(
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
         )
+        if self.session.task.name in KEPT:
+            KEPT[self.session.task.name](self.run, self.session, self.prepared)
         used = uses(self.run.path, self.session.task.name, self.prepared.kind.NAME)
         write_report(self.run, self.session, self.prepared, metrics, rows, used)
         if metrics["test"].get("accuracy", 1.0) < 1.0 and (remark := why_not_xor(self.session)):

@@ -63,10 +63,13 @@ def runner(session: Session) -> Runs:
         InputError: this is no language model.
     """
     network = session.module.network
+    if session.task.name == "reconstruct":
+        raise InputError("this run goes on with no text, it builds rows; in Python, draw gives fresh ones")
     if not isinstance(session.task, Language) or not isinstance(network, Carried):
         raise InputError(
-            f"generate is for language models, this run learned to {session.task.name} from {session.kind.NAME} data; "
-            "train one with: chainrule fit TEXT.txt --model lstm"
+            f"generate is for language models and autoencoders, this run learned to {session.task.name} from "
+            f"{session.kind.NAME} data; train one with: chainrule fit TEXT.txt --model lstm, or: chainrule fit SOURCE "
+            "--task reconstruct --model vae"
         )
     return cast(Runs, network.network)
 

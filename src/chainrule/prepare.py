@@ -21,7 +21,7 @@ from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Targe
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import answerable, complete, folds
 from chainrule.errors import InputError, MissingTargetError
-from chainrule.recognise import recognise, refuse_second
+from chainrule.recognise import recognise, refuse_second, refuse_unplaced
 
 Parts = dict[str, Records]  # "train", "valid", "test"
 LABELLED = (ClassTarget, NumberTarget, LabelsTarget, type(None))  # targets that stand in the data as a label each row
@@ -228,6 +228,7 @@ def read_parts(source: Source, config: DataConfig) -> Read:
     task = config.task or ("forecast" if config.horizon else "")
     recognised = recognise(source, config.kind, task, config.target)
     kind = recognised.kind
+    refuse_unplaced(kind, task)
     findings = [Finding("note", note) for note in source.notes]
     if source.parts:
         if "train" not in source.parts:

@@ -19,6 +19,7 @@ KIND_OF_TASK = {
     "verify": "faces",
 }  # fmt: skip
 ROW_TASKS = ("classify", "regress")  # of which each row of a table is one answer
+PLACED = ("image", "audio", "video", "text")  # kinds whose rows get embeddings
 WHOLE_TASKS = (*ROW_TASKS, "reconstruct", "embed")  # which pass over the masks of images
 
 
@@ -56,8 +57,10 @@ def find_kind(name: str) -> DataKind:
         from chainrule.data import series as kind  # type: ignore[no-redef]
     elif name == "corpus":
         from chainrule.data import corpus as kind  # type: ignore[no-redef]
+    elif name == "faces":
+        from chainrule.data import faces as kind  # type: ignore[no-redef]
     else:
-        raise InputError(f"data.kind is {name!r}; {nearest(name, KINDS)}")
+        raise InputError(f"data.kind is {name!r}; {nearest(name, (*KINDS, 'faces'))}")
     return cast(DataKind, kind)
 
 
@@ -77,7 +80,7 @@ def recognise(source: Source, named: str = "", task: str = "", target: str = "")
     named = named or KIND_OF_TASK.get(task, "") or ("parallel" if source.second else "")
     for name in (named,) if named else KINDS:
         kind = find_kind(name)
-        reason = kind.recognises(probe)
+        reason = kind.recognises(probe) or _labelled_series(name, probe, task, target)
         if reason and name == "mask" and not named and task in WHOLE_TASKS:
             return Recognised(find_kind("image"), f"{reason}, which --task {task} passes over")
         if reason and name == "series" and not named and (task in ROW_TASKS or (target and not task)):
@@ -95,6 +98,15 @@ def recognise(source: Source, named: str = "", task: str = "", target: str = "")
     )
 
 
+def _labelled_series(kind: str, source: Source, task: str, target: str) -> str | None:
+    """Why a source is a series beside the column of labels that judges what is built again; None where it is none."""
+    if kind != "series" or task != "reconstruct" or not target:
+        return None
+    from chainrule.data import series
+
+    return series.recognises(source, target)
+
+
 def refuse_second(source: Source, kind: str) -> None:
     """Raise InputError where two sources were given to a kind of data that comes in one."""
     if source.second is not None and kind != "parallel":
@@ -104,13 +116,22 @@ def refuse_second(source: Source, kind: str) -> None:
         )
 
 
+def refuse_unplaced(kind: DataKind, task: str) -> None:
+    """Raise InputError where rows of this kind get no embeddings."""
+    if task == "embed" and kind.NAME not in PLACED:
+        raise InputError(
+            f"--task embed serves {', '.join(PLACED[:-1])} and {PLACED[-1]} data, and this is {kind.NAME} data; "
+            "--task reconstruct learns a short code of tables and series"
+        )
+
+
 def default_model(kind: DataKind, schema: Any) -> str:
     """The model that ``fit`` takes for this data where none is named."""
     if isinstance(schema.target, TranscriptTarget):
         return "lstm_ctc"
     if isinstance(schema.target, InputTarget):
         return "lstm_autoencoder" if kind.NAME in ("series", "text") else "autoencoder"
-    if kind.NAME == "image":
+    if kind.NAME in ("image", "faces"):
         return "resnet9" if max(schema.size_px) <= 64 else "resnet18"
     if kind.NAME == "video":  # three-dimensional windows take hours on a processor: there each frame is seen by itself
         return "resnet18" if torch.cuda.is_available() else "resnet9"

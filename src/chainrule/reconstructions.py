@@ -13,7 +13,6 @@ from chainrule.drawing import (
     decoded,
     drawn_codes,
     has_prior,
-    keep_statistics,
     kept_statistics,
     restored,
 )
@@ -58,7 +57,7 @@ def reconstructions(run: Run, session: Session, prepared: Prepared, rows: Rows) 
         sections.append(_used(session, records))
     if len(records) > 1:
         sections.append(_between(session, records))
-    return (*sections, _fresh(run, session, prepared))
+    return (*sections, _fresh(run, session))
 
 
 def _beside(session: Session, records: Records, places: NDArray[np.int64], title: str) -> Section:
@@ -84,7 +83,9 @@ def groups_of(session: Session, rows: Rows) -> tuple[NDArray[np.int64], list[str
         return (rows["labels"] >= len(target.classes)).astype(np.int64), ["normal", "anomaly"]
     if "labels" in rows and target.classes:
         common = np.argsort(-np.bincount(rows["labels"], minlength=len(target.classes)), kind="stable")
-        kept = sorted(common[: MOST_GROUPS - 1].tolist()) if len(target.classes) > MOST_GROUPS else [*range(len(common))]
+        kept = (
+            sorted(common[: MOST_GROUPS - 1].tolist()) if len(target.classes) > MOST_GROUPS else [*range(len(common))]
+        )
         place = {label: number for number, label in enumerate(kept) if label < len(target.classes)}
         names = [target.classes[label] for label in place]
         groups = np.array([place.get(label, len(names)) for label in rows["labels"].tolist()], dtype=np.int64)
@@ -130,8 +131,7 @@ def _between(session: Session, records: Records) -> Section:
     return restored(session, decoded(session, ways)).stepped(title, STEPS)
 
 
-def _fresh(run: Run, session: Session, prepared: Prepared) -> Section:
-    keep_statistics(run, session, prepared.parts["train"])
+def _fresh(run: Run, session: Session) -> Section:
     codes = drawn_codes(session, kept_statistics(run), FRESH)
     came = "the prior" if has_prior(session) else "a normal distribution fitted to the codes of the train split"
     return restored(session, decoded(session, codes)).alone(f"Fresh rows, their codes drawn from {came}")

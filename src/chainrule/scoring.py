@@ -18,6 +18,7 @@ from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
+from chainrule.evaluate.embedding_baselines import embedding_baselines
 from chainrule.evaluate.intervals import interval
 from chainrule.evaluate.pixel_baselines import pixel_baselines
 from chainrule.evaluate.series_baselines import series_baselines
@@ -31,6 +32,7 @@ from chainrule.prepare import Prepared
 from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
 from chainrule.tasks.classify import Classify
+from chainrule.tasks.embed import Embed
 from chainrule.tasks.forecast import Forecast
 from chainrule.tasks.reconstruct import Reconstruct, anomaly_scores
 from chainrule.tasks.segment import Segment
@@ -54,6 +56,7 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
         samples["train"], samples["test"], schema, task.score
     ),
     "reconstruct": lambda samples, schema, task: [],
+    "embed": lambda samples, schema, task: _place_baselines(samples, schema, task),
     "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
     "language": lambda samples, schema, task: text_baselines(samples["train"], samples["test"], task.score),
     "text": lambda samples, schema, task: word_baselines(samples["train"], samples["test"], schema.target, task.score),
@@ -61,6 +64,15 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
         samples, schema.target, lambda batch: find_kind(schema.kind).classical(batch, schema)["vector"]
     ),
 }
+
+
+def _place_baselines(samples: Mapping[str, Samples], schema: Any, task: Task) -> list[dict[str, Any]]:
+    """What pixels, bands or words as they are score."""
+    assert isinstance(task, Embed)
+    kind = find_kind(schema.kind)
+    return embedding_baselines(
+        samples["train"], samples["test"], lambda batch: kind.classical(batch, schema)["vector"], task
+    )
 
 
 def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
@@ -114,8 +126,10 @@ def judge(
     """
     rows = session.measure(samples) if views == 1 else measure_views(session, samples, views)
     groups = rows.get("block", groups)  # windows of a series overlap: whole blocks of them are drawn
-    bounds = interval(session.task.score, rows, groups, prepare=session.task.scorer)
-    return rows, {"metrics": session.task.score(rows), "interval": {name: list(pair) for name, pair in bounds.items()}}
+    task = session.task
+    asked = task.questions(rows) if isinstance(task, Embed) else rows  # what is drawn anew are they, not the answers
+    bounds = interval(task.score, asked, groups, prepare=task.scorer)
+    return rows, {"metrics": task.score(asked), "interval": {name: list(pair) for name, pair in bounds.items()}}
 
 
 def measure_views(session: Session, samples: Samples, views: int) -> Rows:

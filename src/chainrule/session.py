@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chainrule.data.kind import DataKind
-from chainrule.data.samples import Batch, Records, Samples, TensorSamples
-from chainrule.data.schema import ClassTarget, SentenceTarget, Target, TokensTarget
+from chainrule.data.labels import encode_targets
+from chainrule.data.order import seed_of
+from chainrule.data.samples import Batch, ClassedSamples, Records, Samples, TensorSamples, joined
+from chainrule.data.schema import ClassTarget, EmbeddingTarget, SentenceTarget, Target, TokensTarget
+from chainrule.data.versions import version_settings
 from chainrule.errors import InputError
 from chainrule.models.catalog import Entry, serving, variant
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, find_entry, part_of
+from chainrule.tasks.embed import Embed, EmbedConfig
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.table import find_task, task_of
 from chainrule.tasks.task import Embeds, Rows, Task
@@ -39,6 +43,9 @@ SETTLED = (
     "false_accept",
     "false_reject",
 )  # fields of targets, by the valid split
+ALTERED = 0xA17  # stream of the fixed versions that rows are compared with
+BLENDS = ("augment.mixup", "augment.cutmix")
+LARGE_BATCH = 256  # rows of which each is told from all others
 PREDICT_ROWS = 1024  # rows that go through the network at once outside training
 
 
@@ -50,7 +57,7 @@ class Session:
         self.schema = schema
         self.recipe = recipe
         config = recipe.train
-        self.task = build_task(recipe, schema.target)
+        self.task = self._task(schema.target)
         torch.manual_seed(config.seed)
         self.takes = kind.GIVES[0]  # the form of input that the front gives the network
         if network is None:
@@ -76,7 +83,21 @@ class Session:
         """Answer by what was chosen on the validation split, such as a threshold; the schema remembers it."""
         target = dataclasses.replace(self.schema.target, **settled)
         self.schema = dataclasses.replace(self.schema, target=target)
-        self.task = build_task(self.recipe, target)
+        self.task = self._task(target)
+
+    def _task(self, target: Target | None) -> Task:
+        """The recipe's task, which may need to see rows of this kind of data in another version."""
+        task = build_task(self.recipe, target)
+        if isinstance(task, Embed):
+            task.altered = self.altered
+        return task
+
+    def altered(self, batch: Batch) -> Batch:
+        """The rows as augmentation changes them, drawn from the first of them alone; in float32 whatever runs."""
+        device = self.arithmetic.device
+        generator = torch.Generator(device).manual_seed(seed_of(self.recipe.train.seed, ALTERED, int(batch.ids[0])))
+        with torch.autocast(device.type, enabled=False):
+            return self.kind.augment(batch, generator, self.recipe.augment)
 
     def unsettle(self) -> None:
         """Forget what was chosen on the validation split, as when the run began."""
@@ -84,11 +105,31 @@ class Session:
         self.answer_by(**{field.name: field.default for field in fields if field.name in SETTLED})
 
     def augment(self) -> Augment | None:
-        """The kind's augmentation with the recipe's settings; None where it changes nothing."""
+        """The kind's augmentation with the recipe's settings; None where it changes nothing.
+
+        Where a row is learned to be like itself, the batch comes in two versions: all rows, then all again.
+
+        Raises:
+            InputError: rows are to be blended that are compared with each other.
+        """
         config = self.recipe.augment
         if config is None:
             return None
-        return lambda batch, generator: self.kind.augment(batch, generator, config)
+
+        def once(batch: Batch, generator: torch.Generator) -> Batch:
+            return self.kind.augment(batch, generator, config)
+
+        if not isinstance(self.task, Embed) or self.task.unit != "batch":
+            return once
+        blended = [name for name in BLENDS if getattr(config, name.partition(".")[2], 0.0)]
+        if blended:
+            raise InputError(
+                f"{' and '.join(blended)} would blend rows that {self.task.loss_name} compares with each other; leave "
+                "it out, or take task.loss=arcface"
+            )
+        if not self.task.by_versions:
+            return once
+        return lambda batch, generator: joined(once(batch, generator), once(batch, generator))
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Put weights in, by name.
@@ -156,9 +197,19 @@ class Session:
         for part, records in parts.items():
             try:
                 samples[part] = self.encode(records)
+                if part == "train":
+                    samples[part] = self._arranged(samples[part], records)
             except InputError as error:
                 raise InputError(f"{part}: {error}") from error
         return samples
+
+    def _arranged(self, samples: Samples, records: Records) -> Samples:
+        """Rows that are compared within a batch come several of a class at once."""
+        if not isinstance(self.task, Embed) or self.task.unit != "batch" or self.task.by_versions:
+            return samples
+        classes = encode_targets(records.labels, self.schema.target)
+        assert classes is not None
+        return ClassedSamples(samples, classes)
 
     def measure(self, samples: Samples, views: int = 1) -> Rows:
         """The task's measured rows for the final scores; of pixels, by the mean of so many mirrored views."""
@@ -272,4 +323,18 @@ def resolve_recipe(kind: DataKind, schema: Any, model: str, rows: int, settings:
             raise InputError(f"{name} comes from the data ({sizes[name]}) and cannot be set")
     own = {f"model.{name}": value for name, value in entry.settings.items()}
     training = {**entry.training(rows, columns), **kind.usual_settings(schema, takes, rows)}
+    training |= _likeness_settings(kind, schema, settings, rows, training)
     return build_recipe({**training, **own, **sizes, **settings, **fixed})
+
+
+def _likeness_settings(kind: DataKind, schema: Any, settings: Settings, rows: int, training: Settings) -> Settings:
+    """What learning by comparison asks for: no blends; without labels strong augmentation, large batches, long runs."""
+    if not isinstance(schema.target, EmbeddingTarget):
+        return {}
+    task = find_task("embed").build(construct(EmbedConfig, part_of(settings, "task"), "task"), schema.target)
+    known = {f"augment.{field.name}" for field in dataclasses.fields(kind.AUGMENT)} if kind.AUGMENT else set()
+    blends = {name: 0.0 for name in BLENDS if name in known and task.unit == "batch"}
+    if not task.by_versions:
+        return blends
+    size = max(int(training["train.batch_size"]), LARGE_BATCH if rows >= 4 * LARGE_BATCH else 0)
+    return {**blends, **version_settings(kind.NAME, schema), "train.batch_size": size}

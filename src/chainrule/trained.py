@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from chainrule.drawing import drawn
 from chainrule.errors import InputError
+from chainrule.evaluate.built_rows import BuiltRows
 from chainrule.explaining import Explanation, explain
 from chainrule.forecasting import predict_series
 from chainrule.opened import OpenRun, listed
@@ -173,6 +175,34 @@ class TrainedRun:
 
         how = Sampling(temperature=temperature, top_k=top_k, top_p=top_p, repetition=repetition)
         return generate(self.session, prompt, length=length, how=how, seed=seed, number=number, stop=stop)
+
+    def draw(self, number: int = 64, *, of: str = "", seed: int = 0) -> Any:
+        """Fresh rows of an autoencoder, as its kind of data has them: pictures (N, H, W, C) uint8, a DataFrame, texts.
+
+        Codes are drawn from the prior of a variational autoencoder; of others, and of a class, from a normal
+        distribution fitted to the codes of the train split.
+
+        Args:
+            of: a class, where the data had labels; they need not have been learned.
+            seed: decides every draw; the first rows are the same however many are asked for.
+
+        Raises:
+            InputError: the run is no autoencoder, or does not know the class.
+
+        Example:
+            >>> chainrule.load("runs/fashion_mnist").draw(8, of="Sneaker").shape  # doctest: +SKIP
+            (8, 28, 28, 1)
+        """
+        return self.drawn(number, of=of, seed=seed).values
+
+    def drawn(self, number: int = 64, *, of: str = "", seed: int = 0) -> BuiltRows:
+        """As ``draw``, with what shows and saves the rows."""
+        return drawn(self.session, self.opened.folder, self.prepared, number, of, seed)
+
+    @property
+    def task(self) -> str:
+        """What the run learned to do: "classify", "language", "reconstruct", ..."""
+        return plain_task(self.opened.schema.target).name
 
     def prepared(self) -> Prepared:
         """The run's own data, read and divided as it was.

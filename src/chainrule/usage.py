@@ -10,10 +10,11 @@ USES = {  # by task, where it is not `predict RUN INPUT`
     "language": ("generate", "--prompt TEXT"), "segment": ("predict", "INPUT --out FOLDER"),
     "forecast": ("predict", "--horizon N"),
 }  # fmt: skip
+MORE = {"reconstruct": (("generate", "-n 64"),)}  # other verbs, by task
 
 
 def uses(path: Path, task: str, kind: str) -> dict[str, str]:
-    """The commands by verb: the one that answers first, and explain where it serves the run.
+    """The commands by verb: the one that answers first, others, and explain where it serves the run.
 
     Example:
         >>> uses(Path("runs/prices"), "forecast", "series")
@@ -21,4 +22,5 @@ def uses(path: Path, task: str, kind: str) -> dict[str, str]:
     """
     verb, words = USES.get(task, ("predict", "INPUT"))
     explain = {"explain": f"chainrule explain {path}"} if explainer(task, kind) else {}
-    return {verb: f"chainrule {verb} {path} {words}", **explain}
+    more = {other: f"chainrule {other} {path} {rest}" for other, rest in MORE.get(task, ())}
+    return {verb: f"chainrule {verb} {path} {words}", **more, **explain}

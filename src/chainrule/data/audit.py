@@ -198,9 +198,23 @@ def near_rows(known: Hashes, asked: Hashes) -> Ints:
     values that common tell nothing.
     """
     found = np.full(len(asked), -1, np.int64)
+    for row, asker in _close(known, asked):
+        found[asker] = row
+    return found
+
+
+def near_pairs(hashes: Hashes) -> Ints:
+    """(P, 2) pairs of rows whose hashes differ in at most 3 of 64 bits, as ``near_rows`` finds them."""
+    found = [np.zeros((0, 2), np.int64)]
+    found += [np.stack((row, asker), 1)[row < asker] for row, asker in _close(hashes, hashes)]
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _close(known: Hashes, asked: Hashes) -> Iterator[tuple[Ints, Ints]]:
+    """Rows of known and of asked hashes that are near, in portions; a pair may come several times."""
     known_rows, asked_rows = _structured(known), _structured(asked)
     if not len(known_rows) or not len(asked_rows):
-        return found
+        return
     most = max(8, _NEAR_PAIRS // (_BANDS * len(asked_rows)))
     for band in range(_BANDS):
         keys = _band(known[known_rows], band)
@@ -213,8 +227,7 @@ def near_rows(known: Hashes, asked: Hashes) -> Ints:
             step = np.arange(len(asker)) - np.repeat(np.cumsum(width[chunk]) - width[chunk], width[chunk])
             row = known_rows[order[first[asker] + step]]
             close = _bits(known[row] ^ asked[asked_rows[asker]]) <= _NEAR_BITS
-            found[asked_rows[asker[close]]] = row[close]
-    return found
+            yield row[close], asked_rows[asker[close]]
 
 
 def _structured(hashes: Hashes) -> Ints:

@@ -8,6 +8,7 @@ from chainrule.errors import InputError
 
 TOKENIZERS = ("", "words", "bpe", "characters")
 SLICES = ("each", "volume")
+ALIGNMENTS = ("", "eyes", "centre")
 MOST_LEVEL = 65_535  # of a 16-bit mask
 
 
@@ -31,6 +32,7 @@ class DataConfig:
     channels: int = 0  # 1: pictures are seen in grey, 3: in colour; 0: found from the train split
     mean: tuple[float, ...] = ()  # of each channel, from 0 to 1, that becomes 0; (): found from the train split
     std: tuple[float, ...] = ()  # of each channel, that becomes 1; with mean
+    align: str = ""  # of faces: eyes (by a detector), or centre (the middle of each photo); "": found
     slices: str = "each"  # each: a page of a TIFF volume is one image; volume: all of them are one
     patch: tuple[int, ...] = ()  # pixels of what training cuts out of an image, one number for a square; (): found
     background: str = ""  # the class of a mask's pixels that is no object, by name or level; none: all count; "": found
@@ -72,6 +74,8 @@ class DataConfig:
                 "data.mean and data.std go together, a number for each channel, std above 0; "
                 f"got {self.mean} and {self.std}"
             )
+        if self.align not in ALIGNMENTS:
+            raise InputError(f"data.align must be {' or '.join(ALIGNMENTS[1:])}, got {self.align!r}")
         if self.slices not in SLICES:
             raise InputError(f"data.slices must be {' or '.join(SLICES)}, got {self.slices!r}")
         if any(side < 1 for side in self.patch) or len(self.patch) > 3:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Arrangement = Literal["shuffled", "by_length", "streams"]  # how rows become batches, see data/order.py
+Arrangement = Literal["shuffled", "by_length", "by_class", "streams"]  # how rows become batches, see data/order.py
 NEVER = 2**63 - 1  # the last moment of a record that cannot be answered for
 
 
@@ -68,6 +68,21 @@ class Batch:
                 None if self.mask is None else self.mask[part],
                 None if self.mixed is None else self.mixed.part(part),
             )
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """The rows of two batches whose inputs have one shape, the second ones behind the first.
+
+    Example:
+        >>> batch = Batch((torch.eye(2),), None, torch.arange(2))
+        >>> joined(batch, batch).ids
+        tensor([0, 1, 0, 1])
+    """
+    targets = None
+    if first.targets is not None and second.targets is not None:
+        targets = torch.cat((first.targets, second.targets))
+    inputs = tuple(torch.cat(pair) for pair in zip(first.inputs, second.inputs, strict=True))
+    return Batch(inputs, targets, torch.cat((first.ids, second.ids)))
 
 
 class Records(Protocol):
@@ -165,3 +180,34 @@ class TensorSamples:
         place = rows.to(self.inputs[0].device)
         targets = None if self.targets is None else self.targets.index_select(0, place)
         return Batch(tuple(x.index_select(0, place) for x in self.inputs), targets, rows)
+
+
+class ClassedSamples:
+    """The same samples, of whose classes each batch is to hold several rows.
+
+    Args:
+        classes: (N,) class indices.
+    """
+
+    arrangement: Arrangement = "by_class"
+
+    def __init__(self, samples: Samples, classes: Tensor) -> None:
+        assert len(classes) == len(samples), f"{len(classes)} classes for {len(samples)} rows"
+        self.samples, self.classes = samples, classes
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """As in the samples."""
+        return self.samples.ids
+
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """As in the samples."""
+        return self.samples.lengths
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """The batch of these rows (int64)."""
+        return self.samples.batch(rows, generator)

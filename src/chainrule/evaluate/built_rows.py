@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,17 @@ FEW = 4  # rows of a table, windows or texts that are shown where pictures would
 class BuiltRows(Protocol):
     """Rows of one sort."""
 
+    NOUN: ClassVar[str]  # what they are: "pictures"
+
     @property
     def values(self) -> Any:
         """The rows as data: an array, a DataFrame or a list."""
+
+    def written(self) -> str:
+        """The rows as text; "" where they have none."""
+
+    def listed(self) -> list[Any]:
+        """The rows as JSON has them; none where they are too much for it."""
 
     def compared(self, title: str, truth: Self, ids: Sequence[str]) -> Section:
         """Each row beside the true one."""
@@ -52,7 +60,16 @@ class BuiltRows(Protocol):
 class Pictures:
     """Pictures (N, H, W, C) uint8."""
 
+    NOUN: ClassVar[str] = "pictures"
     values: NDArray[np.uint8]
+
+    def written(self) -> str:
+        """Pictures have no text."""
+        return ""
+
+    def listed(self) -> list[Any]:
+        """Pictures are in their file."""
+        return []
 
     def compared(self, title: str, truth: Self, ids: Sequence[str]) -> Section:
         """The true pictures in one strip, those built below."""
@@ -82,8 +99,8 @@ class Pictures:
         """
         if len(self.values) > MOST_ON_SHEET:
             raise InputError(
-                f"a sheet holds {MOST_ON_SHEET:,} pictures, got {len(self.values):,}; ask for fewer, or take the arrays "
-                "in Python: chainrule.load(RUN).draw(number)"
+                f"a sheet holds {MOST_ON_SHEET:,} pictures, got {len(self.values):,}; ask for fewer, or take arrays in "
+                "Python: chainrule.load(RUN).draw(number)"
             )
         width = max(1, round(len(self.values) ** 0.5))
         path.write_bytes(sheet(_parts(self.coloured(), width)))
@@ -93,7 +110,16 @@ class Pictures:
 class Columns:
     """Rows of a table."""
 
+    NOUN: ClassVar[str] = "rows"
     values: polars.DataFrame
+
+    def written(self) -> str:
+        """CSV."""
+        return self.values.write_csv()
+
+    def listed(self) -> list[Any]:
+        """A dictionary for each row."""
+        return self.values.to_dicts()
 
     def compared(self, title: str, truth: Self, ids: Sequence[str]) -> Section:
         """The columns below each other, of each row its value and the one built."""
@@ -132,8 +158,17 @@ class Columns:
 class Windows:
     """Windows (N, T, C) of series, in their own units."""
 
+    NOUN: ClassVar[str] = "windows"
     array: NDArray[np.float64]
     names: tuple[str, ...]
+
+    def written(self) -> str:
+        """CSV."""
+        return self.values.write_csv()
+
+    def listed(self) -> list[Any]:
+        """A dictionary for each step."""
+        return self.values.to_dicts()
 
     @property
     def values(self) -> polars.DataFrame:
@@ -187,7 +222,16 @@ class Windows:
 class Texts:
     """Texts."""
 
+    NOUN: ClassVar[str] = "texts"
     values: list[str]
+
+    def written(self) -> str:
+        """A line for each text."""
+        return "".join(f"{text}\n" for text in self.values)
+
+    def listed(self) -> list[Any]:
+        """The texts."""
+        return self.values
 
     def compared(self, title: str, truth: Self, ids: Sequence[str]) -> Section:
         """Each text, and below it what was built."""
@@ -204,7 +248,7 @@ class Texts:
 
     def save(self, path: Path) -> None:
         """A line for each text."""
-        path.write_text("".join(f"{text}\n" for text in self.values), encoding="utf-8")
+        path.write_text(self.written(), encoding="utf-8")
 
 
 def _strip(pictures: Pictures, rows: Sequence[int], captions: Sequence[str] = ()) -> list[Picture]:

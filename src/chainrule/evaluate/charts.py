@@ -237,7 +237,9 @@ def groups_chart(
         if left + width > WIDTH and left > LEFT:
             line, left = line + 18, float(LEFT)
         mark = MARKS[place // len(COLOURS) % len(MARKS)]
-        foot.append(f'<path d="M{left + 4:.1f},{line - 4:.1f}{mark}" fill="{_colour(place)}" stroke="{_colour(place)}"/>')
+        foot.append(
+            f'<path d="M{left + 4:.1f},{line - 4:.1f}{mark}" fill="{_colour(place)}" stroke="{_colour(place)}"/>'
+        )
         foot.append(_text(left + 12, line, words, "start"))
         left += width
     drawn = _frame(title, x_axis, y_axis, "".join(body) + "".join(foot))

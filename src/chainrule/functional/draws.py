@@ -24,7 +24,7 @@ def normal_of(rows: Int[Tensor, " B"], size: int, seed: int = 0) -> Float[Tensor
     """
     start: NDArray[np.uint64] = _mixed(np.array([seed], dtype=np.uint64))
     places = rows.cpu().numpy().astype(np.uint64)[:, None] * np.uint64(2 * size)
-    numbers: NDArray[np.uint64] = places + np.arange(2 * size, dtype=np.uint64) + start
+    numbers = np.add(places + np.arange(2 * size, dtype=np.uint64), start, dtype=np.uint64)
     shares = (_mixed(numbers) >> np.uint64(11)) * 2.0**-53  # from 0 to below 1
     radius = np.sqrt(-2 * np.log1p(-shares[:, :size]))
     return torch.from_numpy((radius * np.cos(2 * np.pi * shares[:, size:])).astype(np.float32))

@@ -70,8 +70,6 @@ def triplet_anchors(targets: Int[Tensor, " B"]) -> Bool[Tensor, " B"]:
 def triplet_sum(embeddings: Float[Tensor, "B D"], targets: Int[Tensor, " B"], margin: float) -> Float[Tensor, ""]:
     """sum_a max(0, m + max_p d(a, p) - min_n d(a, n)): the farthest row of a's class, the nearest of another one.
 
-    Divide by the number of ``triplet_anchors``.
-
     Example:
         >>> rows = torch.tensor([[0.0], [1.0], [3.0]])
         >>> triplet_sum(rows, torch.tensor([0, 0, 1]), margin=1.5)  # 1.5 + 1 - 3 is below 0; 1.5 + 1 - 2 = 0.5
@@ -81,14 +79,11 @@ def triplet_sum(embeddings: Float[Tensor, "B D"], targets: Int[Tensor, " B"], ma
     same = targets[:, None] == targets[None]
     farthest = torch.where(same, away, -torch.inf).amax(1)
     nearest = torch.where(same, torch.inf, away).amin(1)
-    anchors = triplet_anchors(targets)
-    return (margin + farthest[anchors] - nearest[anchors]).clamp(min=0).sum()
+    return ((margin + farthest - nearest).clamp(min=0) * triplet_anchors(targets)).sum()
 
 
 def contrastive_sum(embeddings: Float[Tensor, "B D"], targets: Int[Tensor, " B"], margin: float) -> Float[Tensor, ""]:
     """sum over pairs of d^2 / 2 where both rows are of one class, otherwise of max(0, m - d)^2 / 2.
-
-    Divide by the number of pairs, B (B - 1) / 2.
 
     Example:
         >>> contrastive_sum(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([0, 0, 1]), margin=2.5)  # 1/2 + 0.5^2/2

@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from chainrule.nn.coders import Form, Layout, build_decoder, build_encoder
 
-CODE = 32  # numbers of the usual code
-
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig:
@@ -31,7 +29,7 @@ class AutoencoderConfig:
 
     def form(self) -> Form:
         """The shape and layout of its coders, and the size of its code."""
-        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, usual_code=CODE)
+        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code)
 
 
 class Autoencoder(nn.Module):

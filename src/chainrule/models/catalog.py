@@ -15,6 +15,7 @@ from chainrule.models.alexnet import AlexNet, AlexNetConfig
 from chainrule.models.autoencoder import Autoencoder, AutoencoderConfig
 from chainrule.models.bag_of_embeddings import BagOfEmbeddings, BagOfEmbeddingsConfig
 from chainrule.models.cnn_lstm import CNNLSTM, CNNLSTMConfig
+from chainrule.models.denoising import Denoising, DenoisingConfig
 from chainrule.models.dlinear import DLinear, DLinearConfig
 from chainrule.models.lstm_autoencoder import LSTMAutoencoder, LSTMAutoencoderConfig
 from chainrule.models.mlp import MLP, MLPConfig
@@ -33,6 +34,7 @@ from chainrule.models.resnet import ResNet, ResNetConfig, r3d_name
 from chainrule.models.resnet9 import ResNet9, ResNet9Config
 from chainrule.models.resnet_cifar import ResNetCifar, ResNetCifarConfig
 from chainrule.models.seq2seq import Seq2Seq, Seq2SeqConfig, translation_training
+from chainrule.models.sparse import Sparse, SparseConfig
 from chainrule.models.tabm import TabM, TabMConfig, training_settings
 from chainrule.models.tcn import TCN, TCNConfig
 from chainrule.models.training import (
@@ -55,6 +57,7 @@ from chainrule.models.unetpp import UNetPlusPlus, UNetPlusPlusConfig
 from chainrule.models.unetpp import reference_name as unetpp_name
 from chainrule.models.vae import VAE, VAEConfig
 from chainrule.models.vgg import VGG, VGGConfig
+from chainrule.models.vq_vae import VQVAE, VQVAEConfig
 from chainrule.nn.pixelwise import Encoder
 
 Settings = Mapping[str, Any]  # by dotted names
@@ -119,11 +122,13 @@ def build_unetpp(config: UNetPlusPlusConfig) -> UNetPlusPlus:
 
 
 ALL_KINDS = ("gates", "table", "image")
-MEDIA = ("image", "audio", "video")
+MEDIA = ("image", "audio", "video", "faces")
 MAPS = ("image", "signal", "clip")  # networks of windows, built over one, two or three axes by model.dims
 BOTH = ("classify", "regress")
-CODED = ("image", "vector")  # forms of input that autoencoders build again
-ROWS = (*BOTH, "multilabel")  # one answer or several for a row
+CODED = ("image", "vector", "sequence")  # forms of input that autoencoders build again
+CODED_KINDS = ("table", "image", "audio", "series")
+ROWS = (*BOTH, "multilabel", "embed")  # one answer or several for a row, or a place
+PLACED = (*BOTH, "embed", "verify")
 IMAGENET = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))  # torchvision's classifiers
 KINETICS = Pixels(mean=(0.43216, 0.394666, 0.37645), std=(0.22803, 0.22145, 0.216989))  # its r3d_18
 HALVES = Pixels(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))  # timm's mobilenetv1_100 and mobilenetv1_125
@@ -160,13 +165,13 @@ CATALOG: dict[str, Entry] = {
         reference="tabm 0.0.3; tests/parity/test_tabm.py",
     ),
     "resnet9": Entry(
-        config=ResNet9Config, build=ResNet9, takes=("image",), kinds=MEDIA, tasks=BOTH, training=small_image_training,
+        config=ResNet9Config, build=ResNet9, takes=("image",), kinds=MEDIA, tasks=PLACED, training=small_image_training,
         published=CIFAR, paper="Page 2018, github.com/davidcpage/cifar10-fast",
         reference="dawn.py written plainly; tests/parity/test_resnet.py",
     ),
     **{
         name: Entry(
-            config=ResNetCifarConfig, build=ResNetCifar, takes=("image",), kinds=MEDIA, tasks=BOTH,
+            config=ResNetCifarConfig, build=ResNetCifar, takes=("image",), kinds=MEDIA, tasks=PLACED,
             training=small_image_training, published=CIFAR, settings={"depth": depth}, paper=HE,
             reference="section 4.2 of the paper written plainly; tests/parity/test_resnet.py",
         )
@@ -174,7 +179,7 @@ CATALOG: dict[str, Entry] = {
     },
     **{
         name: Entry(
-            config=ResNetConfig, build=ResNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+            config=ResNetConfig, build=ResNet, takes=MAPS, kinds=MEDIA, tasks=PLACED, training=image_training,
             published=PHOTOS, settings={"blocks": blocks, "bottleneck": bottleneck}, paper=HE, rename=r3d_name,
             expects={"image": IMAGENET, "clip": KINETICS},
             reference=f"torchvision.models.{name}; tests/parity/test_resnet.py",
@@ -185,13 +190,13 @@ CATALOG: dict[str, Entry] = {
         )
     },
     "alexnet": Entry(
-        config=AlexNetConfig, build=AlexNet, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=plain_training,
+        config=AlexNetConfig, build=AlexNet, takes=MAPS, kinds=MEDIA, tasks=PLACED, training=plain_training,
         published=PHOTOS, expects={"image": IMAGENET},
         paper="Krizhevsky 2014, arXiv:1404.5997", reference="torchvision.models.alexnet; tests/parity/test_alexnet.py",
     ),
     **{
         f"{name}{suffix}": Entry(
-            config=VGGConfig, build=VGG, takes=MAPS, kinds=MEDIA, tasks=BOTH,
+            config=VGGConfig, build=VGG, takes=MAPS, kinds=MEDIA, tasks=PLACED,
             training=image_training if suffix else plain_training,
             published=PHOTOS, settings={"blocks": blocks, "batch_norm": suffix == "_bn"}, expects={"image": IMAGENET},
             paper="Simonyan, Zisserman 2014, arXiv:1409.1556",
@@ -204,19 +209,19 @@ CATALOG: dict[str, Entry] = {
         for suffix in ("", "_bn")
     },
     "mobilenet_v1": Entry(
-        config=MobileNetV1Config, build=MobileNetV1, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+        config=MobileNetV1Config, build=MobileNetV1, takes=MAPS, kinds=MEDIA, tasks=PLACED, training=image_training,
         published=PHOTOS, expects={"image": HALVES},
         paper="Howard et al. 2017, arXiv:1704.04861", reference="timm mobilenetv1_100; tests/parity/test_mobilenet.py",
     ),
     "mobilenet_v2": Entry(
-        config=MobileNetV2Config, build=MobileNetV2, takes=MAPS, kinds=MEDIA, tasks=BOTH, training=image_training,
+        config=MobileNetV2Config, build=MobileNetV2, takes=MAPS, kinds=MEDIA, tasks=PLACED, training=image_training,
         published=PHOTOS, expects={"image": IMAGENET},
         paper="Sandler et al. 2018, arXiv:1801.04381",
         reference="torchvision.models.mobilenet_v2; tests/parity/test_mobilenet.py",
     ),
     **{
         f"mobilenet_v3_{size}": Entry(
-            config=MobileNetV3Config, build=MobileNetV3, takes=MAPS, kinds=MEDIA, tasks=BOTH,
+            config=MobileNetV3Config, build=MobileNetV3, takes=MAPS, kinds=MEDIA, tasks=PLACED,
             training=image_training, published=PHOTOS, settings={"size": size}, expects={"image": IMAGENET},
             paper="Howard et al. 2019, arXiv:1905.02244",
             reference=f"torchvision.models.mobilenet_v3_{size}; tests/parity/test_mobilenet.py",
@@ -224,16 +229,35 @@ CATALOG: dict[str, Entry] = {
         for size in ("small", "large")
     },
     "autoencoder": Entry(
-        config=AutoencoderConfig, build=Autoencoder, takes=CODED, kinds=("table", "image"), tasks=("reconstruct",),
+        config=AutoencoderConfig, build=Autoencoder, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
         training=autoencoder_training, published={"shape": (784,), "code": 30, "widths": (1000, 500, 250)},  # MNIST
         paper="Hinton, Salakhutdinov 2006, doi:10.1126/science.1127647",
         reference="torch.nn layers in a row; tests/parity/test_autoencoder.py",
     ),
+    "denoising": Entry(
+        config=DenoisingConfig, build=Denoising, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
+        training=autoencoder_training, published={"shape": (784,), "code": 2000, "widths": (2000, 2000)},  # MNIST
+        paper="Vincent et al. 2010, Stacked denoising autoencoders, JMLR 11:3371",
+        reference="torch.nn layers behind the same noise; tests/parity/test_autoencoder.py",
+    ),
+    "sparse": Entry(
+        config=SparseConfig, build=Sparse, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
+        training=autoencoder_training, published={"shape": (784,), "code": 196},  # MNIST
+        paper="Goodfellow, Bengio, Courville 2016, Deep Learning, section 14.2.1",
+        reference="torch.nn layers in a row; tests/parity/test_autoencoder.py",
+    ),
     "vae": Entry(
-        config=VAEConfig, build=VAE, takes=CODED, kinds=("table", "image"), tasks=("reconstruct",),
+        config=VAEConfig, build=VAE, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
         training=autoencoder_training, published={"shape": (784,), "code": 20, "widths": (500,)},  # MNIST
         paper="Kingma, Welling 2013, arXiv:1312.6114",
         reference="torch.distributions.kl_divergence, torch.nn layers; tests/parity/test_autoencoder.py",
+    ),
+    "vq_vae": Entry(
+        config=VQVAEConfig, build=VQVAE, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
+        training=autoencoder_training,
+        published={"shape": (3, 128, 128), "widths": (256, 256), "codes": 512, "code_dim": 64},  # small ImageNet
+        paper="van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937",
+        reference="torch.nn layers, torch.cdist; tests/parity/test_autoencoder.py",
     ),
     "lstm_autoencoder": Entry(
         config=LSTMAutoencoderConfig, build=LSTMAutoencoder, takes=("sequence", "tokens"), kinds=("series", "text"),
@@ -345,7 +369,7 @@ CATALOG: dict[str, Entry] = {
         reference="torch.nn.EmbeddingBag; tests/parity/test_recurrent_classifier.py",
     ),
     "cnn_lstm": Entry(
-        config=CNNLSTMConfig, build=CNNLSTM, takes=("frames", "clip"), kinds=("audio", "video"), tasks=BOTH,
+        config=CNNLSTMConfig, build=CNNLSTM, takes=("frames", "clip"), kinds=("audio", "video"), tasks=PLACED,
         training=recurrent_training, published={"in_features": 40, "num_classes": 10, "steps": 100},
         paper="Sainath et al. 2015, doi:10.1109/ICASSP.2015.7178838; Donahue et al. 2015, arXiv:1411.4389",
         reference="torch.nn.Conv2d, LSTM in a row; tests/parity/test_recurrent_classifier.py",

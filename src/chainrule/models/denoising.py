@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from chainrule.errors import InputError
 from chainrule.nn.coders import Form, Layout, build_decoder, build_encoder
 
-CODE = 32  # numbers of the usual code
-
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingConfig:
@@ -45,7 +43,7 @@ class DenoisingConfig:
 
     def form(self) -> Form:
         """The shape and layout of its coders, and the size of its code."""
-        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, usual_code=CODE)
+        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code)
 
 
 class Denoising(nn.Module):

@@ -22,7 +22,7 @@ from chainrule.nn.convolution import BATCH_NORMS, CONVOLUTIONS
 from chainrule.nn.recurrent import Recurrent
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-SILENT = (nn.Dropout, nn.Identity, nn.Flatten)
+SILENT = (nn.Dropout, nn.Identity, nn.Flatten, nn.Unflatten)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish)
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 AVERAGES = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -144,6 +144,8 @@ def on_meta(entry: Entry, config: Any) -> nn.Module:
 
 def example(entry: Entry, config: Any, network: Any) -> tuple[Tensor, ...]:
     """One input of the config's size; for a network that answers for every pixel of the next size that it takes."""
+    if "reconstruct" in entry.tasks and "vector" in entry.takes:
+        return (torch.empty(1, *config.shape, device="meta"),)
     if "vector" in entry.takes:
         return (torch.empty(1, config.in_features, device="meta"),)
     if "columns" in entry.takes:

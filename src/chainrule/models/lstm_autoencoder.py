@@ -78,10 +78,10 @@ class LSTMAutoencoder(nn.Module):
             self.embedding = nn.Embedding(config.vocab_size, config.embedding, padding_idx=PAD)
         outputs = config.vocab_size or config.shape[1]
         features = config.embedding if config.vocab_size else 2 * config.shape[1]
-        sizes = {"layers": config.layers, "dropout": config.dropout}
-        self.encoder = Recurrent("lstm", features, config.hidden, **sizes)
+        hidden, layers, dropout = config.hidden, config.layers, config.dropout
+        self.encoder = Recurrent("lstm", features, hidden, layers=layers, dropout=dropout)
         self.code = nn.Linear(config.hidden, config.code)
-        self.decoder = Recurrent("lstm", config.code, config.hidden, **sizes)
+        self.decoder = Recurrent("lstm", config.code, hidden, layers=layers, dropout=dropout)
         self.head = nn.Linear(config.hidden, outputs)
 
     def encode(self, *inputs: Tensor) -> Float[Tensor, "B D"]:

@@ -25,8 +25,7 @@ from chainrule.errors import InputError
 from chainrule.functional.coding import absolute_sum
 from chainrule.nn.coders import Form, Layout, build_decoder, build_encoder
 
-CODE = 128  # numbers of a picture's usual code
-PER_VALUE = 2  # numbers of the usual code for each value of a vector
+MOST, SHARE = 128, 2.0  # numbers of the usual code, and as a multiple of a vector's values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +48,7 @@ class SparseConfig:
 
     def form(self) -> Form:
         """The shape and layout of its coders, and the size of its code."""
-        form = Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, usual_code=CODE)
-        return form if self.code or form.convolutional else replace(form, code=min(CODE, PER_VALUE * form.size))
+        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, most=MOST, share=SHARE)
 
 
 class Sparse(nn.Module):

@@ -15,10 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from chainrule.errors import InputError
 from chainrule.functional.coding import gaussian_kl
 from chainrule.nn.coders import Form, Layout, build_decoder, build_encoder
 
+MOST, SHARE = (
+    16,
+    0.5,
+)  # numbers of the usual code, and as a share of a vector's values: the KL divergence empties others
 MOST_LOG_VAR = 10.0  # of the code's distribution, so that an odd input gives no infinity
 
 
@@ -27,18 +30,16 @@ class VAEConfig:
     """Sizes of a variational autoencoder."""
 
     shape: tuple[int, ...]  # of a row: (F,), (T, F) or (C, H, W)
-    code: int = 16
+    code: int = 0  # numbers in a code; 0: 16, of a vector half of its values at most
     layout: Layout = "auto"  # convolutional for pictures, otherwise dense
     widths: tuple[int, ...] = ()  # hidden units, or channels of maps; (): the usual ones (nn/coders.py)
 
     def __post_init__(self) -> None:
-        if self.code < 1:
-            raise InputError(f"model.code is the number of values in a code, 1 or more, got {self.code}")
         self.form()
 
     def form(self) -> Form:
-        """The shape and layout of its coders."""
-        return Form(shape=self.shape, layout=self.layout, widths=self.widths)
+        """The shape and layout of its coders, and the size of its code."""
+        return Form(shape=self.shape, layout=self.layout, widths=self.widths, code=self.code, most=MOST, share=SHARE)
 
 
 class VAE(nn.Module):
@@ -53,18 +54,19 @@ class VAE(nn.Module):
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
-        self.code_size = config.code
-        self.encoder = build_encoder(config.form(), 2 * config.code)
-        self.decoder = build_decoder(config.form(), config.code)
+        form = config.form()
+        self.code_size = form.code_size
+        self.encoder = build_encoder(form, 2 * self.code_size)
+        self.decoder = build_decoder(form, self.code_size)
 
-    def posterior(self, x: Float[Tensor, "B ..."]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
+    def posterior(self, *inputs: Tensor) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
         """Mean and logarithm of the variance of each row's code."""
-        mean, log_var = self.encoder(x).chunk(2, dim=1)
+        mean, log_var = self.encoder(inputs[0]).chunk(2, dim=1)
         return mean, log_var.clamp(-MOST_LOG_VAR, MOST_LOG_VAR)
 
-    def encode(self, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
+    def encode(self, *inputs: Tensor) -> Float[Tensor, "B D"]:
         """The mean code of each row."""
-        return self.posterior(x)[0]
+        return self.posterior(*inputs)[0]
 
     def decode(self, code: Float[Tensor, "B D"]) -> Float[Tensor, "B ..."]:
         """What is built from codes: logits of pixels, or numbers."""
@@ -73,12 +75,12 @@ class VAE(nn.Module):
 
     def coded(self, inputs: tuple[Tensor, ...], draw: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What is built from a drawn code (the mean in evaluation without ``draw``), and the KL divergence."""
-        mean, log_var = self.posterior(inputs[0])
+        mean, log_var = self.posterior(*inputs)
         if draw is None and self.training:
             draw = torch.randn_like(mean)
         code = mean if draw is None else mean + draw * (0.5 * log_var).exp()
         return self.decode(code), gaussian_kl(mean, log_var)[:, None]
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Float[Tensor, "B ..."]:
         """What is built."""
         return self.coded(inputs)[0]

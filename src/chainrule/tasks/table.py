@@ -7,6 +7,8 @@ from typing import Any
 
 from chainrule.data.schema import (
     ClassTarget,
+    EmbeddingTarget,
+    IdentityTarget,
     InputTarget,
     LabelsTarget,
     MaskTarget,
@@ -19,6 +21,7 @@ from chainrule.data.schema import (
 )
 from chainrule.errors import InputError, nearest
 from chainrule.tasks.classify import Classify, ClassifyConfig
+from chainrule.tasks.embed import Embed, EmbedConfig
 from chainrule.tasks.forecast import Forecast, ForecastConfig
 from chainrule.tasks.language import Language, LanguageConfig
 from chainrule.tasks.multilabel import Multilabel, MultilabelConfig
@@ -28,6 +31,7 @@ from chainrule.tasks.segment import Segment, SegmentConfig
 from chainrule.tasks.task import Task
 from chainrule.tasks.transcribe import Transcribe, TranscribeConfig
 from chainrule.tasks.translate import Translate, TranslateConfig
+from chainrule.tasks.verify import Verify, VerifyConfig
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ TASKS: dict[str, TaskEntry] = {
     "forecast": TaskEntry(SeriesTarget, Forecast, ForecastConfig),
     "language": TaskEntry(TokensTarget, Language, LanguageConfig),
     "reconstruct": TaskEntry(InputTarget, Reconstruct, ReconstructConfig),
+    "embed": TaskEntry(EmbeddingTarget, Embed, EmbedConfig),
+    "verify": TaskEntry(IdentityTarget, Verify, VerifyConfig),
 }
 
 

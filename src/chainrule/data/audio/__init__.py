@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from chainrule.data.audio.augment import AudioAugmentConfig
 from chainrule.data.audio.augment import augment as augment_sounds
+from chainrule.data.audio.built import coloured
 from chainrule.data.audio.decode import FULL_SCALE, described, to_int16
 from chainrule.data.audio.front import FramesFront, SignalFront, SpectrogramFront, log_mel
 from chainrule.data.audio.learn import FLOOR_DB, RANGE_DB, find_spectrogram, fitted, laid_out, learned
@@ -24,11 +25,11 @@ from chainrule.data.audio.utterances import learned_utterances, text_mismatches,
 from chainrule.data.config import DataConfig
 from chainrule.data.decoded import Reader, files_reader, input_files, joined, media_findings, read_by
 from chainrule.data.kind import Finding, Shown
-from chainrule.data.labels import FEW, encode_targets, target_of_labels
+from chainrule.data.labels import FEW, encode_targets, input_target, target_of_labels
 from chainrule.data.media import SOUND_FILES, TEXT_TASK
 from chainrule.data.memory import Memory
 from chainrule.data.samples import Batch, Samples
-from chainrule.data.schema import TranscriptTarget, from_json
+from chainrule.data.schema import InputTarget, TranscriptTarget, from_json
 from chainrule.data.sources import Source
 from chainrule.data.store import collect, stack, stacked_samples
 from chainrule.data.transcripts import are_texts, learn_transcripts
@@ -37,7 +38,6 @@ from chainrule.errors import InputError
 GIVES = ("image", "signal", "frames")
 FOLDERS = "class"  # the name of labels that no column has
 AUGMENT = AudioAugmentConfig
-COLOURS = np.array([(8, 10, 30), (35, 45, 110), (20, 115, 130), (110, 180, 90), (250, 235, 130)])  # ever lighter
 SHOWN_S, SHOWN_BANDS = 30.0, 64  # of a recording in the report
 ACCEPTED = (
     "expected a folder of class folders of WAV, FLAC, MP3 or OGG files, a CSV with a column of paths and one of "
@@ -146,6 +146,9 @@ def learn_schema(train: AudioRecords, options: DataConfig) -> AudioSchema:
     if options.task == TEXT_TASK or (not options.task and _holds_texts(train)):
         text, reason = learn_transcripts(train.labels, store.label_name, train.ids[0])
         return learned_utterances(train, text, options, reason)
+    if options.task == "reconstruct":
+        itself = input_target(train.labels, store.label_name, options, name="the spectrogram", form="numbers")
+        return learned(train, itself, options, "")
     target, reason = target_of_labels(
         train.labels, store.label_name, options.task, train.ids[0], "recordings", ACCEPTED, store.label_pattern
     )
@@ -239,13 +242,17 @@ def _spectrograms(batch: Batch, schema: AudioSchema) -> Tensor:
 
 
 def sizes(schema: AudioSchema, takes: str) -> dict[str, Any]:
-    """``in_channels`` and ``image_size``: bands and frames of a spectrogram, samples of a signal; a frame's bands."""
+    """``in_channels`` and ``image_size``: bands and frames of a spectrogram, samples of a signal; a frame's bands.
+
+    Of a spectrogram that is built again its ``shape``.
+    """
     _check_takes(takes)
     if takes == "frames":
         return {"in_features": schema.mels}
     return {
         "in_channels": 1,
         "image_size": (schema.mels, schema.frames) if takes == "image" else (schema.clip_samples,),
+        "shape": (1, schema.mels, schema.frames),
     }
 
 
@@ -300,16 +307,13 @@ def picture(batch: Batch, row: int, schema: AudioSchema) -> NDArray[np.uint8]:
     return coloured(torch.cat(list(windows), dim=-1), schema.floor_db)
 
 
-def coloured(decibels: Tensor, floor_db: float) -> NDArray[np.uint8]:
-    """(bands, frames) as a picture (H, W, 3): dark at the floor, light 80 dB above it, the lowest band below."""
-    share = ((decibels.flip(0) - floor_db) / RANGE_DB).clamp(0, 1).cpu().numpy()
-    places = np.linspace(0, 1, len(COLOURS))
-    channels = [np.interp(share, places, COLOURS[:, channel]) for channel in range(3)]
-    return np.stack(channels, axis=-1).round().astype(np.uint8)
-
-
 def usual_settings(schema: AudioSchema, takes: str, rows: int) -> dict[str, Any]:
-    """None: the network's own are right; but texts forbid to cut and blend recordings, and join frames to fewer."""
+    """None: the network's own are right; but texts forbid to cut and blend recordings, and join frames to fewer.
+
+    What is to be built again is heard as it is.
+    """
+    if isinstance(schema.target, InputTarget):
+        return {f"augment.{field.name}": 0.0 for field in fields(AudioAugmentConfig)}
     if not isinstance(schema.target, TranscriptTarget):
         return {}
     return {"augment.mixup": 0.0, "augment.shift": 0.0, "model.subsample": schema.subsample}

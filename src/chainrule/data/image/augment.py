@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from chainrule.data.image.warp import blur, saturate, to_uint8, turn_hue, warp
+from chainrule.data.image.warp import blur, enlarge, saturate, to_uint8, turn_hue, warp
 from chainrule.data.mixing import check_alphas, check_amounts, mix
 from chainrule.data.samples import Batch
 from chainrule.errors import InputError
@@ -21,7 +21,7 @@ from chainrule.errors import InputError
 FLIPS = ("auto", "yes", "no", "both")
 MOST = {  # the largest value of each amount
     "shift": 0.5, "rotate": 180, "scale": 1, "shear": 45, "erase": 1, "brightness": 1, "contrast": 1, "saturation": 1,
-    "hue": 0.5, "blur": 10,
+    "hue": 0.5, "blur": 10, "crop": 0.95, "grey": 1,
 }  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class AugmentConfig:
     # ^ mirror left and right every second time; auto: colour images only; both: also upside down, where there is no up
     shift: float = 0.125  # move by up to this share of each side, the edge mirrored into what opens
     rotate: float = 0.0  # turn by up to so many degrees either way
+    crop: float = 0.0  # cut away up to this share of the area, and show what is left in full size
     scale: float = 0.0  # show things up to 1 + this times larger or smaller
     shear: float = 0.0  # lean upright lines by up to so many degrees either way
     erase: float = 0.0  # cover a square of this share of the shorter side by the image's mean colour
@@ -40,6 +41,7 @@ class AugmentConfig:
     contrast: float = 0.0  # spread about the mean by 1 plus or minus up to this
     saturation: float = 0.0  # colours stronger or weaker by 1 plus or minus up to this
     hue: float = 0.0  # colours moved by up to this share of the colour circle either way
+    grey: float = 0.0  # share of images that lose their colours
     blur: float = 0.0  # Gaussian blur with a standard deviation of up to so many pixels
     mixup: float = 0.0  # alpha of the shares by which images and their targets are blended; 0: not
     cutmix: float = 0.0  # alpha of the shares by which a rectangle of another image is put in; 0: not
@@ -71,6 +73,9 @@ def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> 
     more = torch.rand((len(batch), 7), generator=generator, device=generator.device).to(image.device)
     mirror = draws[:, 2] if config.mirrors(image) else None
     image = _move(image, draws[:, 0:2], config.shift, mirror, more[:, 0] if config.flip == "both" else None)
+    if config.crop or config.grey:
+        rest = torch.rand((len(batch), 5), generator=generator, device=generator.device).to(image.device)
+        image = _crop(image, rest[:, :4], config.crop) if config.crop else image
     if config.rotate or config.scale or config.shear:
         either = 2 * more[:, 1:4] - 1
         zoom = torch.exp(either[:, 1] * math.log1p(config.scale))
@@ -81,6 +86,8 @@ def augment(batch: Batch, generator: torch.Generator, config: AugmentConfig) -> 
         image = relight(image, draws[:, 5], draws[:, 6], config.brightness, config.contrast)
     if config.saturation or config.hue:
         image = _recolour(image, 2 * more[:, 4] - 1, 2 * more[:, 5] - 1, config)
+    if config.grey:
+        image = _grey(image, rest[:, 4] < config.grey)
     if config.blur:
         image = blur(image, config.blur * more[:, 6], config.blur)
     changed = replace(batch, inputs=(image, *batch.inputs[1:]))
@@ -108,6 +115,26 @@ def moved_places(size: int, most: int, draw: Tensor) -> Tensor:
     offset = (draw * (2 * most + 1)).long() - most
     places = (torch.arange(size, device=draw.device) + offset[:, None]).abs()
     return (size - 1) - ((size - 1) - places).abs()
+
+
+def _crop(image: Tensor, draws: Tensor, share: float) -> Tensor:
+    """A window of each image enlarged to its full size: its area even from 1 - ``share`` to 1, its place any.
+
+    Sides are to each other as 3 : 4 to 4 : 3, evenly in the logarithm, and at most the image's (Szegedy et al. 2014,
+    arXiv:1409.4842, section 6).
+    """
+    area = 1 - share * draws[:, 0]
+    ratio = torch.exp(math.log(4 / 3) * (2 * draws[:, 1] - 1))
+    sides = torch.stack(((area * ratio).sqrt(), (area / ratio).sqrt()), dim=1).clamp(max=1)
+    return enlarge(image, sides, (1 - sides) * (2 * draws[:, 2:4] - 1))
+
+
+def _grey(image: Tensor, chosen: Tensor) -> Tensor:
+    """The chosen images by their brightness alone (ITU-R BT.601)."""
+    _need_colours(image, "augment.grey takes colours away")
+    weights = torch.tensor([0.299, 0.587, 0.114], device=image.device).view(1, 3, 1, 1)
+    level = to_uint8((image.float() * weights).sum(1, keepdim=True))
+    return torch.where(chosen.view(-1, 1, 1, 1), level, image)
 
 
 def _erase(image: Tensor, centres: Tensor, share: float) -> Tensor:
@@ -138,8 +165,12 @@ def relight(pixels: Tensor, brighter: Tensor, stronger: Tensor, brightness: floa
 
 
 def _recolour(image: Tensor, stronger: Tensor, turned: Tensor, config: AugmentConfig) -> Tensor:
-    if image.shape[1] != 3:
-        raise InputError("augment.saturation and augment.hue change colours, but these images are grey; leave them out")
+    _need_colours(image, "augment.saturation and augment.hue change colours")
     if config.saturation:
         image = saturate(image, 1 + config.saturation * stronger)
     return turn_hue(image, config.hue * turned) if config.hue else image
+
+
+def _need_colours(image: Tensor, what: str) -> None:
+    if image.shape[1] != 3:
+        raise InputError(f"{what}, but these images are grey; leave it out")

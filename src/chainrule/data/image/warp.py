@@ -87,6 +87,19 @@ def read_at(pixels: Tensor, grid: Tensor, mode: Literal["bilinear", "nearest"]) 
     return (to_uint8(found) if mode == "bilinear" else found.to(pixels.dtype)).view(pixels.shape)
 
 
+def enlarge(image: Tensor, sides: Tensor, centre: Tensor) -> Tensor:
+    """A window of each image (B, C, H, W) in full size.
+
+    Args:
+        sides: (B, 2) of the window, width and height as shares of the image's.
+        centre: (B, 2) of the window, x and y from -1 to 1 between the edge pixels.
+    """
+    x, y = (torch.linspace(-1, 1, side, device=image.device) for side in (image.shape[3], image.shape[2]))
+    across = (centre[:, :1] + sides[:, :1] * x)[:, None, :].expand(-1, len(y), -1)
+    down = (centre[:, 1:] + sides[:, 1:] * y)[:, :, None].expand(-1, -1, len(x))
+    return read_at(image, torch.stack((across, down), dim=-1), "bilinear")
+
+
 def saturate(image: Tensor, factor: Tensor) -> Tensor:
     """Colours (B, 3, H, W) stronger (above 1) or weaker; 0 is grey."""
     with _kornia():

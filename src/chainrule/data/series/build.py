@@ -10,20 +10,28 @@ from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
 from chainrule.data.kind import Finding
+from chainrule.data.schema import class_names
 from chainrule.data.series.frequency import DAY, Frequency, bins, find_frequency, parse_frequency, refuse_gaps
 from chainrule.data.series.moments import MISSING, Clock, Ints, to_moments, written
 from chainrule.data.series.panel import Floats, Panel
 from chainrule.data.series.roles import SHOWN, Roles, find_roles, find_series
 from chainrule.data.series.times import before, find_times
+from chainrule.data.series.window_records import ranked
 from chainrule.data.table.columns import MAX_NUMBER, kind_of, numbers_of, texts, tidy
 from chainrule.errors import InputError
 
 FEW_LEVELS = 20  # numbers with fewer distinct values may be codes, and the source a table
+MOST_UNNAMED = 0.5  # share of rows without a label, above which an empty cell is a label itself
 FEWEST_ROWS = 30  # of what is taken for a series without being told
 
 
-def looks_like_series(frame: pl.DataFrame) -> str | None:
-    """Why a frame can only be a series, or None: one column of regular, distinct times, all others quantities."""
+def looks_like_series(frame: pl.DataFrame, label: str = "") -> str | None:
+    """Why a frame can only be a series, or None: one column of regular, distinct times, all others quantities.
+
+    Args:
+        label: a column that says what each row is, which may be of any sort.
+    """
+    frame = frame.drop(label) if label in frame.columns else frame
     if len(frame) < FEWEST_ROWS or frame.width < 2:
         return None
     first, *others = frame.columns
@@ -45,19 +53,25 @@ def looks_like_series(frame: pl.DataFrame) -> str | None:
 
 def build_panel(
     frame: pl.DataFrame, options: DataConfig, roles: Roles, where: str, notes: Sequence[Finding] = (),
-    commas: bool = False,
+    commas: bool = False, label: str = "",
 ) -> Panel:  # fmt: skip
     """The panel of a frame.
+
+    Args:
+        label: the column that says what each row is; it only judges.
 
     Raises:
         InputError: see ``read``.
     """
     found = list(notes)
     frame = frame.drop([name for name in options.drop if name in frame.columns])
-    empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+    marks = [label] if label else []
+    empty = frame.drop(marks).select(pl.all_horizontal(pl.all().is_null())).to_series()
     if empty.any():
         found.append(Finding("note", f"{int(empty.sum())} empty rows are left out"))
         frame = frame.filter(~empty)
+    told = names_of(frame[label], found) if label else None
+    frame = frame.drop(marks)
     times = find_times(frame, options, where, found)
     typed = {name: tidy(frame[name], commas) for name in frame.columns if name not in (times.column, times.hour)}
     found += [note for _, more, _ in typed.values() for note in more]
@@ -65,6 +79,7 @@ def build_panel(
     rows, values = before(times.moments, options.end, times.clock)
     if options.end:
         columns = {name: series[rows] for name, series in columns.items()}
+        told = None if told is None else told[rows]
         found.append(
             Finding("note", f"the {len(times.moments) - len(values):,} rows from {options.end} on are left out")
         )
@@ -78,6 +93,7 @@ def build_panel(
         raise InputError(f"data.frequency={options.frequency} needs dates; the times of {where} are counted steps")
     if resampled is not None:
         values = bins(values, resampled)
+    seen = values
     values, codes, matrix = _distinct(values, keys[0], matrix, times.clock, resampled, (times.column, where), found)
     distinct = np.unique(values)
     frequency = resampled or find_frequency(distinct, where, times.clock)
@@ -102,7 +118,28 @@ def build_panel(
         owners=np.repeat(np.arange(S), C), values=grid[..., :C].reshape(length, S * C),
         past_names=tuple(past), past=grid[..., C : C + len(past)],
         known_names=tuple(known), known=grid[..., C + len(past) :], notes=tuple(found),
+        labels=None if told is None else on_grid(told, frequency.index(seen, start), length, options.normal),
     )  # fmt: skip
+
+
+def names_of(series: pl.Series, found: list[Finding]) -> NDArray[np.str_]:
+    """The label of each row; where most cells are empty, an empty one says "none"."""
+    names = class_names(np.array(tidy(series)[0].to_list(), dtype=object))
+    empty = names == ""
+    if empty.any() and empty.mean() > MOST_UNNAMED:
+        text = f"column {series.name!r} is empty in {int(empty.sum()):,} of {len(names):,} rows: that is read as 'none'"
+        found.append(Finding("note", text))
+        return np.where(empty, "none", names)
+    return names
+
+
+def on_grid(names: NDArray[np.str_], places: Ints, length: int, normal: Sequence[str]) -> NDArray[np.str_]:
+    """(length,) the label of each moment; of several rows at one moment the most telling one."""
+    order = {name: rank for rank, name in enumerate(ranked(names, tuple(normal)))}
+    ranks = np.full(length, len(order))
+    np.minimum.at(ranks, places, np.array([order.get(name, len(order)) for name in names.tolist()]))
+    labels: NDArray[np.str_] = np.array([*order, ""], dtype=np.str_)[ranks]
+    return labels
 
 
 def _matrix(

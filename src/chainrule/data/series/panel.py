@@ -37,6 +37,7 @@ class Panel:
     known_names: tuple[str, ...]
     known: Floats  # (T, S, K), known ahead
     notes: tuple[Finding, ...] = ()
+    labels: NDArray[np.str_] | None = None  # (T,) of the moments, "" where none is known; None: there are none
 
     def __len__(self) -> int:
         return len(self.values)
@@ -72,6 +73,7 @@ class Panel:
         )
         for array in (self.values, self.past, self.known):
             digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(b"" if self.labels is None else "\0".join(self.labels.tolist()).encode())
         return digest.hexdigest()
 
 

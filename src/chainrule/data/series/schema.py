@@ -152,6 +152,6 @@ def find_season(values: Floats, frequency: Frequency) -> tuple[int, str]:
     return best, f"season {best} steps (a {name}): autocorrelation {strength:.2f}"
 
 
-def load_schema(data: Mapping[str, Any]) -> SeriesSchema:
+def load_forecasts(data: Mapping[str, Any]) -> SeriesSchema:
     """The schema back from JSON; unknown keys are refused."""
     return from_json(SeriesSchema, data)

@@ -52,4 +52,6 @@ def _categories(values: NDArray[np.float64], columns: Sequence[CategoryColumn]) 
         start += len(words)
         chosen = [words[place] for place in shares.argmax(1)]
         spoken = (shares > 0).any(1)  # a word that was never seen speaks for none of them
-        yield pl.Series(column.name, [w if s else ANOTHER for w, s in zip(chosen, spoken, strict=True)], dtype=pl.String)
+        yield pl.Series(
+            column.name, [w if s else ANOTHER for w, s in zip(chosen, spoken.tolist(), strict=True)], dtype=pl.String
+        )

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from chainrule.data.kind import Finding, Shown
 from chainrule.data.labels import FEW, encode_targets, label_findings
 from chainrule.data.samples import Batch
-from chainrule.data.schema import ClassTarget, LabelsTarget
+from chainrule.data.schema import ClassTarget, InputTarget, LabelsTarget
 from chainrule.data.text.read import read, read_inputs, recognises
 from chainrule.data.text.records import TextRecords
 from chainrule.data.text.samples import TextSamples, TokensFront
 from chainrule.data.text.schema import TextSchema, learn_schema, load_schema
-from chainrule.data.tokens import PAD, UNKNOWN, words_of
+from chainrule.data.tokens import BEGIN, PAD, UNKNOWN, words_of
 from chainrule.errors import InputError
 
 __all__ = [
@@ -70,12 +70,16 @@ def findings(records: TextRecords) -> list[Finding]:
 def encode(records: TextRecords, schema: TextSchema) -> TextSamples:
     """Ids of each text, at most ``schema.max_tokens``, and targets; a text without tokens is one unknown token.
 
+    What is to be built again begins with BEGIN.
+
     Raises:
         InputError: a label the schema does not know.
     """
     nothing = np.array([UNKNOWN], np.int32)
     texts = records.texts
     encoded = [ids[: schema.max_tokens] if len(ids) else nothing for ids in schema.tokenizer.encode_all(texts)]
+    if isinstance(schema.target, InputTarget):
+        encoded = [np.append(np.int32(BEGIN), ids) for ids in encoded]
     return TextSamples(encoded, _targets(records, schema), records.ids, texts)
 
 
@@ -131,8 +135,8 @@ def classical(batch: Batch, schema: TextSchema) -> dict[str, NDArray[Any]]:
 
 
 def sizes(schema: TextSchema, takes: str) -> dict[str, Any]:
-    """``vocab_size``, the number of different tokens."""
-    return {"vocab_size": len(schema.tokenizer)}
+    """``vocab_size``, the number of different tokens; ``steps`` of a row that is built again, BEGIN among them."""
+    return {"vocab_size": len(schema.tokenizer), "steps": schema.max_tokens + 1}
 
 
 def input_names(schema: TextSchema, takes: str) -> list[str]:
@@ -153,7 +157,12 @@ def pieces(schema: TextSchema, takes: str) -> int:
 
 
 def usual_settings(schema: TextSchema, takes: str, rows: int) -> dict[str, Any]:
-    """Averaged weights; the best ones by accuracy where classes are even: nats of few texts turn up long before it."""
+    """Averaged weights; the best ones by accuracy where classes are even: nats of few texts turn up long before it.
+
+    What is to be built again is read as it is.
+    """
+    if isinstance(schema.target, InputTarget):
+        return {"augment.word_dropout": 0.0}
     found: dict[str, Any] = {"train.average": 0.99}
     target = schema.target
     if isinstance(target, ClassTarget) and min(target.counts) * len(target.classes) >= EVEN * sum(target.counts):

@@ -14,7 +14,7 @@ from chainrule.data import delimited
 from chainrule.data.config import DataConfig
 from chainrule.data.encoding import decode_text
 from chainrule.data.kind import Finding
-from chainrule.data.schema import class_names
+from chainrule.data.schema import InputTarget, class_names
 from chainrule.data.sentences import DISTINCT, LOOKED_AT, roles_of
 from chainrule.data.sources import Source, open_source, path_or_text
 from chainrule.data.table import frames
@@ -217,7 +217,8 @@ def _warnings(notes: Sequence[str]) -> tuple[Finding, ...]:
 
 def _input_frame(frame: pl.DataFrame, schema: TextSchema, name: str, header: bool, notes: Sequence[str]) -> TextStore:
     """The schema's columns by name, or by place where the file names none."""
-    wanted, label = schema.columns, schema.target.name if schema.target else ""
+    target, wanted = schema.target, schema.columns
+    label = "" if target is None else target.label if isinstance(target, InputTarget) else target.name
     if not header and frame.width in (len(schema.names), len(schema.names) - 1):
         names = list(schema.names) if frame.width == len(schema.names) else [n for n in schema.names if n != label]
         frame = frame.rename(dict(zip(frame.columns, names, strict=True)))

@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
-from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, from_json, infer_target
+from chainrule.data.labels import embedding_target, input_target
+from chainrule.data.schema import (
+    ClassTarget,
+    EmbeddingTarget,
+    InputTarget,
+    LabelsTarget,
+    NumberTarget,
+    from_json,
+    infer_target,
+)
 from chainrule.data.text.records import TextRecords
 from chainrule.data.tokens import SPECIALS, Tokenizer, learn_tokenizer, words_of
 from chainrule.errors import InputError
@@ -21,6 +30,10 @@ FEW_WORDS = 200  # known words below which those that come once are kept as well
 LONG_WORDS = 15  # letters; a text that mostly has such long words has no spaces between its words
 SPREAD = 99  # of a hundred texts are not cut
 FEWEST, MOST = 16, 1000  # tokens up to which a text is read, unless data.max_tokens says it
+BUILT_TOKENS, BUILT_WORDS = (
+    64,
+    8_000,
+)  # the same of a text that is built again, and words: each place has a logit of each
 LEAST_RARE = 2  # how often a word must come to be known
 MANY, LONE = 20, 0.5  # texts from which on so large a share of classes with one text is a mistake
 
@@ -39,7 +52,7 @@ class TextSchema:
     tokenizer: Tokenizer
     max_tokens: int  # longer texts are cut
     separator: str = ""  # between the labels of a cell
-    target: ClassTarget | NumberTarget | LabelsTarget | None
+    target: ClassTarget | NumberTarget | LabelsTarget | InputTarget | EmbeddingTarget | None
     notes: tuple[str, ...] = ()
 
 
@@ -50,11 +63,21 @@ def learn_schema(train: TextRecords, options: DataConfig) -> TextSchema:
         InputError: no labels, labels the task cannot be done on, or a setting out of range.
     """
     store, labels = train.store, train.labels
-    target, why = (None, "") if labels is None else _target(labels, store.label_name, options)
+    built = options.task == "reconstruct"
+    target: ClassTarget | NumberTarget | LabelsTarget | InputTarget | EmbeddingTarget | None
+    target, why = None, ""
+    if options.task == "embed":
+        target, why = embedding_target(labels, store.label_name)
+    elif labels is not None and not built:
+        target, why = _target(labels, store.label_name, options)
     texts = train.texts
     tokenizer, told = _tokenizer(texts, options)
     sizes = np.array([len(ids) for ids in tokenizer.encode_all(texts)], dtype=np.int64)
-    longest, cut = _longest(sizes, options.max_tokens)
+    longest, cut = _longest(sizes, options.max_tokens, BUILT_TOKENS if built else MOST)
+    if built:
+        target = input_target(
+            labels, store.label_name, options, name="the text", form="tokens", vocab_size=len(tokenizer)
+        )
     names = tuple(n for n in (*store.columns, store.label_name) if n) if store.columns else ()
     return TextSchema(
         names=names, columns=store.columns, header=store.header, files=not store.columns and not store.lines,
@@ -106,11 +129,12 @@ def labels_target(labels: NDArray[Any], name: str, separator: str) -> tuple[Labe
 def _tokenizer(texts: list[str], options: DataConfig) -> tuple[Tokenizer, str]:
     scheme, why = options.tokenizer, ""
     if not scheme:
-        words = [word for text in texts[:: max(1, len(texts) // 1000)] for word in words_of(text)]
-        long = 2 * sum(len(word) for word in words if len(word) >= LONG_WORDS) > sum(map(len, words))
+        some = [word for text in texts[:: max(1, len(texts) // 1000)] for word in words_of(text)]
+        long = 2 * sum(len(word) for word in some if len(word) >= LONG_WORDS) > sum(map(len, some))
         scheme = "bpe" if long else "words"
         why = "there are hardly any spaces between words" if long else ""
-    size = options.vocab_size or {"words": WORDS, "bpe": PIECES}.get(scheme, 0)
+    words = BUILT_WORDS if options.task == "reconstruct" else WORDS
+    size = options.vocab_size or {"words": words, "bpe": PIECES}.get(scheme, 0)
     tokenizer = learn_tokenizer(texts, scheme, size, lower=True, least=LEAST_RARE if scheme == "words" else 1)
     rare = f"words that come in train {LEAST_RARE} times or more"
     if scheme == "words" and len(tokenizer) < FEW_WORDS:
@@ -121,12 +145,12 @@ def _tokenizer(texts: list[str], options: DataConfig) -> tuple[Tokenizer, str]:
     return tokenizer, f"{told} (change: --set data.tokenizer=words, bpe or characters)"
 
 
-def _longest(sizes: NDArray[np.int64], wanted: int) -> tuple[int, str]:
+def _longest(sizes: NDArray[np.int64], wanted: int, most: int) -> tuple[int, str]:
     if wanted < 0:
         raise InputError(f"data.max_tokens must be 0 (found) or more, got {wanted}")
     if wanted:
         return wanted, ""
-    longest = int(np.clip(np.percentile(sizes, SPREAD, method="lower"), FEWEST, MOST))
+    longest = int(np.clip(np.percentile(sizes, SPREAD, method="lower"), FEWEST, most))
     cut = int((sizes > longest).sum())
     if not cut:
         return longest, ""

@@ -1,0 +1,73 @@
+"""A face as the network sees it: turned and scaled so that the eyes stand in their places, or the middle of a photo."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.data.faces.detect import Face, Point
+from chainrule.data.image.decode import Pixels, resize
+
+EYE_X, EYE_Y = 0.36, 0.46  # where the left eye stands, in shares of the side; the right one mirrored
+BOX_EYES = ((0.30, 0.39), (0.69, 0.39))  # where eyes stand in the square of a face in which none were seen
+
+
+def face_crop(pixels: Pixels, face: Face, size_px: tuple[int, int]) -> Pixels:
+    """The photo turned, scaled and moved so that the eyes stand in their places in (H, W); edges are repeated.
+
+    Where no eyes were seen, they are taken to stand where they usually do in the square of a face.
+    """
+    left, right = face.eyes or usual_eyes(face)
+    scale = (right[0] - left[0]) / ((1 - 2 * EYE_X) * size_px[1])  # pixels of the photo for one of the crop
+    if scale > 1.5:  # else pixels in between would be left out
+        small = resize(pixels, _shrunk(pixels.shape, scale))
+        across, down = (small.shape[axis] / pixels.shape[axis] for axis in (1, 0))
+        pixels, left, right = small, (left[0] * across, left[1] * down), (right[0] * across, right[1] * down)
+    return _turned(pixels, left, right, size_px)
+
+
+def usual_eyes(face: Face) -> tuple[Point, Point]:
+    """Where eyes usually stand in the square of a face."""
+    first, second = ((face.left + x * face.side, face.top + y * face.side) for x, y in BOX_EYES)
+    return first, second
+
+
+def centre_crop(pixels: Pixels, size_px: tuple[int, int]) -> Pixels:
+    """The largest part of this shape about the photo's middle, brought to (H, W)."""
+    H, W = pixels.shape[:2]
+    height, width = size_px
+    share = min(H / height, W / width)
+    inner = (min(H, max(1, round(height * share))), min(W, max(1, round(width * share))))
+    top, left = (H - inner[0]) // 2, (W - inner[1]) // 2
+    return resize(np.ascontiguousarray(pixels[top : top + inner[0], left : left + inner[1]]), size_px)
+
+
+def _shrunk(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    height, width = (max(1, round(side / scale)) for side in shape[:2])
+    return height, width
+
+
+def _turned(pixels: Pixels, left: Point, right: Point, size_px: tuple[int, int]) -> Pixels:
+    """The similarity transform that puts two points into their places, read off between four pixels each.
+
+    As complex numbers z = z_left + k (w - w_left), for w in the crop and z in the photo.
+    """
+    H, W = size_px
+    z_left, z_right = complex(*left), complex(*right)
+    w_left, w_right = complex(EYE_X * W, EYE_Y * H), complex((1 - EYE_X) * W, EYE_Y * H)
+    k = (z_right - z_left) / (w_right - w_left)
+    y, x = np.mgrid[0:H, 0:W] + 0.5  # centres of pixels
+    z = z_left + k * (x + 1j * y - w_left) - (0.5 + 0.5j)
+    return _between(pixels, z.imag, z.real)
+
+
+def _between(pixels: Pixels, y: NDArray[np.float64], x: NDArray[np.float64]) -> Pixels:
+    """Levels at places between pixels, weighed by nearness."""
+    H, W = pixels.shape[:2]
+    y, x = y.clip(0, H - 1), x.clip(0, W - 1)
+    top, left = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+    bottom, right = np.minimum(top + 1, H - 1), np.minimum(left + 1, W - 1)
+    down, across = (y - top)[..., None], (x - left)[..., None]
+    upper = pixels[top, left] * (1 - across) + pixels[top, right] * across
+    lower = pixels[bottom, left] * (1 - across) + pixels[bottom, right] * across
+    return np.asarray((upper * (1 - down) + lower * down).round(), dtype=np.uint8)
