@@ -30,7 +30,7 @@ from chainrule.errors import InputError
 from chainrule.evaluate.baselines import rows_within
 from chainrule.evaluate.built_rows import BuiltRows, Columns, Pictures, Texts, Windows
 from chainrule.functional.draws import normal_of
-from chainrule.functional.spread import factor_of, shrunk_covariance
+from chainrule.functional.spread import spread_of
 from chainrule.prepare import Prepared
 from chainrule.session import PREDICT_ROWS, Session
 from chainrule.tasks.reconstruct import KL, Reconstruct, costs_of, seen_by
@@ -40,13 +40,14 @@ from chainrule.train.run import Run
 
 STATISTICS = "index/codes"  # .safetensors and .json
 FITTED_ROWS = 20_000  # of the train split, whose codes are looked at
+STORED = 4_000_000  # numbers of all factors at most; of long codes only the directions of the largest spread are kept
 FORMAT = 1
 
 RESTORED: dict[str, Callable[[NDArray[Any], Any], BuiltRows]] = {  # by data kind: built values and schema to rows
     "image": lambda values, schema: Pictures(pictures_of(values, schema.channels, schema.size_px)),
     "table": lambda values, schema: Columns(frame_of(values, schema)),
-    "series": lambda values, schema: Windows(in_own_units(values, schema), schema.target.names),
     "audio": lambda values, schema: Pictures(spectrograms_of(values, schema)),
+    "series": lambda values, schema: Windows(in_own_units(values, schema), schema.target.names),
     "text": lambda values, schema: Texts(texts_of(values, schema)),
 }
 
@@ -58,7 +59,7 @@ class CodeStatistics:
     names: tuple[str, ...]
     rows: tuple[int, ...]  # whose codes were looked at
     mean: Tensor  # (names, D)
-    factor: Tensor  # (names, D, D): standard normal numbers times it are spread as the codes are
+    factor: Tensor  # (names, R, D): R standard normal numbers times it are spread as the codes are
 
 
 def coder_task(session: Session) -> Reconstruct:
@@ -134,11 +135,17 @@ def look_at_codes(session: Session, records: Records) -> CodeStatistics:
     if "labels" in found:
         parts |= {name: found["codes"][found["labels"] == place] for place, name in enumerate(classes)}
     parts = {name: part for name, part in parts.items() if len(part)}
+    D = found["codes"].shape[1]
+    directions = min(D, max(1, STORED // (len(parts) * D)))
+    factor = torch.zeros(len(parts), directions, D)
+    for place, part in enumerate(parts.values()):
+        spread = torch.from_numpy(spread_of(part, directions))
+        factor[place, : len(spread)] = spread
     return CodeStatistics(
         names=tuple(parts),
         rows=tuple(len(part) for part in parts.values()),
         mean=torch.from_numpy(np.stack([part.mean(0) for part in parts.values()])).float(),
-        factor=torch.from_numpy(np.stack([factor_of(shrunk_covariance(part)) for part in parts.values()])).float(),
+        factor=factor,
     )
 
 
@@ -202,7 +209,8 @@ def drawn_codes(
     if of not in statistics.names:
         raise InputError(f"the train split had no row of {of!r}, so nothing is known about its codes; choose another")
     place = statistics.names.index(of)
-    return statistics.mean[place] + normal @ statistics.factor[place]
+    factor = statistics.factor[place]
+    return statistics.mean[place] + normal[:, : len(factor)] @ factor
 
 
 def drawn(

@@ -155,7 +155,36 @@ def explain_alignments(run: OpenRun, source: Any) -> Explanation:
     return explain_alignment(session.module, session.task, samples)
 
 
+def explain_anomalies(run: OpenRun, source: Any) -> Explanation:
+    """Of what is built again which column, pixel, moment or word of the most unlikely rows is to blame."""
+    from chainrule.data.schema import class_names
+    from chainrule.explain.elements import explain_rows
+    from chainrule.tasks.reconstruct import anomaly_scores
+
+    session = run.session
+    if session.kind.NAME == "series":
+        return _explain_series(run, source)
+    records = run.prepared().parts["test"] if source is None else run.inputs(source)
+    samples = session.encode(records)
+    scores = anomaly_scores(session.measure(samples))
+    labels = [] if records.labels is None else class_names(records.labels).tolist()
+    return explain_rows(session.module, session.schema.target, session.schema, samples, scores, labels)
+
+
+def _explain_series(run: OpenRun, source: Any) -> Explanation:
+    """Stretches of moments: of another series all of it, of its own the test split."""
+    from chainrule.data.series.window_samples import WindowSamples
+    from chainrule.explain.stretches import explain_moments
+
+    session = run.session
+    samples = session.encode(run.prepared().parts["test"] if source is None else run.inputs(source))
+    assert isinstance(samples, WindowSamples)
+    records = samples.records
+    return explain_moments(records.panel, session.moments(samples), session.schema, np.flatnonzero(records.held))
+
+
 EXPLAINERS: dict[str, Explain] = {  # by task or data kind
-    "segment": explain_pixels, "translate": explain_alignments, "table": explain_columns, "text": explain_texts,
+    "segment": explain_pixels, "translate": explain_alignments, "reconstruct": explain_anomalies,
+    "table": explain_columns, "text": explain_texts,
     **dict.fromkeys(("image", "audio", "video"), explain_maps),
 }  # fmt: skip

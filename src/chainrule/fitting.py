@@ -25,6 +25,7 @@ from chainrule.drawing import keep_statistics
 from chainrule.errors import InputError
 from chainrule.finetuning import fine_tuning
 from chainrule.generating import write_sample
+from chainrule.indexing import keep_index
 from chainrule.prepare import Prepared, absolute, prepare, prepare_again
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, data_config, find_entry, load_recipe
 from chainrule.recognise import default_model, find_kind
@@ -51,6 +52,7 @@ SAMPLED: dict[str, Callable[[Session, Run, int, Prepared], str]] = {  # tasks wh
     "reconstruct": write_rebuilt,
 }
 KEPT: dict[str, Callable[[Run, Session, Prepared], None]] = {  # what later verbs find in index/
+    "embed": keep_index,
     "reconstruct": keep_statistics,
 }
 HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned

@@ -18,7 +18,7 @@ from chainrule.drawing import (
 )
 from chainrule.evaluate.built_rows import STRIP, Pictures
 from chainrule.evaluate.charts import Bar, bar_chart
-from chainrule.evaluate.code_map import code_maps
+from chainrule.evaluate.code_map import class_groups, code_maps
 from chainrule.evaluate.report import Section
 from chainrule.evaluate.sheet import sheet
 from chainrule.functional.coding import gaussian_kl
@@ -35,7 +35,6 @@ MAPPED = 2000  # rows whose codes are drawn
 WAYS, STEPS = 3, 8  # between codes of two rows
 FRESH = 24
 USED_NATS = 0.01  # of the KL divergence of one number of a code, on average, from which it says something
-MOST_GROUPS = 21  # classes with a colour and shape of their own
 MOST_BARS = 32
 
 
@@ -82,14 +81,7 @@ def groups_of(session: Session, rows: Rows) -> tuple[NDArray[np.int64], list[str
     if target.normal and "labels" in rows:
         return (rows["labels"] >= len(target.classes)).astype(np.int64), ["normal", "anomaly"]
     if "labels" in rows and target.classes:
-        common = np.argsort(-np.bincount(rows["labels"], minlength=len(target.classes)), kind="stable")
-        kept = (
-            sorted(common[: MOST_GROUPS - 1].tolist()) if len(target.classes) > MOST_GROUPS else [*range(len(common))]
-        )
-        place = {label: number for number, label in enumerate(kept) if label < len(target.classes)}
-        names = [target.classes[label] for label in place]
-        groups = np.array([place.get(label, len(names)) for label in rows["labels"].tolist()], dtype=np.int64)
-        return groups, names + ["another class"] * bool((groups == len(names)).any())
+        return class_groups(rows["labels"], target.classes)
     if target.threshold:
         return (anomaly_scores(rows) >= target.threshold).astype(np.int64), ["normal", "called an anomaly"]
     return np.zeros(len(rows["mse"]), dtype=np.int64), ["rows"]
@@ -99,7 +91,9 @@ def used_nats(session: Session, records: Records) -> NDArray[np.float64]:
     """(D,) the mean KL divergence of each number of the code, in nats."""
 
     def look(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        mean, log_var = costs_of(network).network.posterior(*seen_by(network, batch))
+        coder = costs_of(network).network
+        assert isinstance(coder, Variational)
+        mean, log_var = coder.posterior(*seen_by(network, batch))
         nats = gaussian_kl(mean.double().reshape(-1, 1), log_var.double().reshape(-1, 1))
         return {"nats": nats.view(mean.shape)}
 
@@ -111,7 +105,7 @@ def used_nats(session: Session, records: Records) -> NDArray[np.float64]:
 def _used(session: Session, records: Records) -> Section:
     nats = used_nats(session, records)
     order = np.argsort(-nats, kind="stable")[:MOST_BARS]
-    bars = [Bar(name=f"number {place + 1}", value=float(nats[place])) for place in order]
+    bars = [Bar(name=f"number {p + 1}", value=float(nats[p]), strong=bool(nats[p] > USED_NATS)) for p in order]
     used = int((nats > USED_NATS).sum())
     return Section(
         title="What the code is used for",

@@ -31,6 +31,7 @@ from chainrule.evaluate.charts import Series
 from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, render_report, worst_rows
 from chainrule.evaluate.sheet import sheet
 from chainrule.generating import sample
+from chainrule.look_alikes import look_alikes
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared
@@ -311,6 +312,7 @@ Sections = Callable[[Run, Session, Prepared, Rows], tuple[Section, ...]]  # from
 SECTIONS: dict[str, Sections] = {  # what only some tasks or data kinds have
     "forecast": backtests,
     "reconstruct": reconstructions,
+    "embed": look_alikes,
     "gates": decision_regions,
     "language": own_text,
     "translate": translations,

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from chainrule.data.kind import DataKind
 from chainrule.data.samples import Records, Samples
 from chainrule.data.schema import ClassTarget, MaskTarget, TranscriptTarget
+from chainrule.data.series.window_samples import WindowSamples
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
 from chainrule.evaluate.embedding_baselines import embedding_baselines
+from chainrule.evaluate.face_baselines import face_baselines
 from chainrule.evaluate.intervals import interval
 from chainrule.evaluate.pixel_baselines import pixel_baselines
 from chainrule.evaluate.series_baselines import series_baselines
@@ -37,6 +39,7 @@ from chainrule.tasks.forecast import Forecast
 from chainrule.tasks.reconstruct import Reconstruct, anomaly_scores
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
+from chainrule.tasks.verify import Verify
 from chainrule.train.measure import measure
 from chainrule.train.run import Run
 
@@ -57,6 +60,10 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     ),
     "reconstruct": lambda samples, schema, task: [],
     "embed": lambda samples, schema, task: _place_baselines(samples, schema, task),
+    "verify": lambda samples, schema, task: face_baselines(
+        samples["train"], samples["test"], lambda batch: find_kind(schema.kind).classical(batch, schema)["vector"],
+        task.score,
+    ),
     "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
     "language": lambda samples, schema, task: text_baselines(samples["train"], samples["test"], task.score),
     "text": lambda samples, schema, task: word_baselines(samples["train"], samples["test"], schema.target, task.score),
@@ -188,8 +195,21 @@ def _threshold_of_anomalies(session: Session, valid: Records, samples: Samples) 
     task = session.task
     assert isinstance(task, Reconstruct)
     share = task.config.false_alarms
-    scores = anomaly_scores(session.measure(samples))
-    return {"threshold": float(np.quantile(scores, 1 - share, method="higher")), "false_alarms": share}
+    found = {"threshold": anomaly_scores(session.measure(samples))}
+    if isinstance(samples, WindowSamples):
+        scores = session.moments(samples).scores
+        found["moment_threshold"] = scores[np.isfinite(scores)]
+    limits = {name: float(np.quantile(scores, 1 - share, method="higher")) for name, scores in found.items()}
+    return {**limits, "false_alarms": share}
+
+
+def _threshold_of_likeness(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
+    """The likeness from which two photos are of one person, and how often that errs on the validation people."""
+    task = session.task
+    assert isinstance(task, Verify)
+    rows = session.measure(samples)
+    count = {"people": len(np.unique(rows["targets"])), "photos": len(samples)}
+    return {**dataclasses.asdict(task.operating_point(rows)), **count}
 
 
 Settle = Callable[[Session, Records, Samples], dict[str, Any]]  # fields of the target, from the validation split alone
@@ -197,6 +217,7 @@ SETTLE: dict[str, Settle] = {
     "classify": _threshold_of_classes,
     "forecast": _stretch_of_intervals,
     "reconstruct": _threshold_of_anomalies,
+    "verify": _threshold_of_likeness,
 }
 
 

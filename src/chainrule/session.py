@@ -18,6 +18,7 @@ from chainrule.data.labels import encode_targets
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, ClassedSamples, Records, Samples, TensorSamples, joined
 from chainrule.data.schema import ClassTarget, EmbeddingTarget, SentenceTarget, Target, TokensTarget
+from chainrule.data.series.window_samples import WindowSamples
 from chainrule.data.versions import version_settings
 from chainrule.errors import InputError
 from chainrule.models.catalog import Entry, serving, variant
@@ -25,6 +26,7 @@ from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, find_entry, part_of
 from chainrule.tasks.embed import Embed, EmbedConfig
+from chainrule.tasks.moments import Moments, MomentSums
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.table import find_task, task_of
 from chainrule.tasks.task import Embeds, Rows, Task
@@ -42,6 +44,8 @@ SETTLED = (
     "false_alarms",
     "false_accept",
     "false_reject",
+    "people",
+    "photos",
 )  # fields of targets, by the valid split
 ALTERED = 0xA17  # stream of the fixed versions that rows are compared with
 BLENDS = ("augment.mixup", "augment.cutmix")
@@ -225,6 +229,16 @@ class Session:
                 batch = self.arithmetic.place_batch(samples.batch(rows))
                 found = list(self.task.answers(self.module, batch, views))
             yield from (Answer(answer.classes.cpu(), answer.shares.cpu()) for answer in found)
+
+    def moments(self, samples: WindowSamples) -> Moments:
+        """What each moment of a series pays, and what was expected there: the means over the windows that hold it."""
+        found = MomentSums(len(samples.records.panel), len(samples.records.panel.names))
+        self.module.eval()
+        with torch.inference_mode(), self.arithmetic.autocast():
+            for rows in portions(samples, PREDICT_ROWS):
+                batch = self.arithmetic.place_batch(samples.batch(rows))
+                found.add(self.module, batch, samples.begins[rows])
+        return found.means()
 
     def embed(self, samples: Samples) -> NDArray[np.float32]:
         """(N, D) the place of each row among all others.

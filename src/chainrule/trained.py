@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from chainrule import people
+from chainrule.anomalies import predict_moments
 from chainrule.drawing import drawn
 from chainrule.errors import InputError
 from chainrule.evaluate.built_rows import BuiltRows
@@ -19,6 +22,7 @@ from chainrule.opened import OpenRun, listed
 from chainrule.predicting import answered, check_file, predict_masks, read_given
 from chainrule.prepare import Prepared
 from chainrule.scoring import judge
+from chainrule.searching import Searcher
 from chainrule.session import Session
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.table import plain_task
@@ -27,10 +31,13 @@ from chainrule.usage import uses
 if TYPE_CHECKING:
     import polars
 
+    from chainrule.index import VectorIndex
+
 Predict = Callable[[OpenRun, Any, "str | Path | None", "int | None"], "polars.DataFrame"]
-PREDICTORS: dict[str, Predict] = {  # of run, inputs, out, horizon; by task
-    "forecast": predict_series,
-    "segment": predict_masks,
+PREDICTORS: dict[tuple[str, str], Predict] = {  # of run, inputs, out, horizon; by task and data kind
+    ("forecast", "series"): predict_series,
+    ("reconstruct", "series"): predict_moments,
+    ("segment", "mask"): predict_masks,
 }
 
 
@@ -76,7 +83,7 @@ class TrainedRun:
         training answers with its best weights so far.
 
         Args:
-            inputs: may be left out for a series, which is then continued from its end.
+            inputs: may be left out for a series, which is then continued from its end, or judged moment by moment.
             out: a CSV file that gets them as well; of masks also a folder, which gets every mask, an overlay, the areas
                 and the regions.
             horizon: of a series, how many steps to go on.
@@ -84,7 +91,7 @@ class TrainedRun:
         Raises:
             InputError: the input does not fit the schema; names what is missing. ``out`` cannot be written to.
         """
-        special = PREDICTORS.get(self.session.task.name)
+        special = PREDICTORS.get((self.session.task.name, self.session.kind.NAME))
         if special:
             return special(self.opened, inputs, out, horizon)
         if horizon is not None:
@@ -203,6 +210,82 @@ class TrainedRun:
     def task(self) -> str:
         """What the run learned to do: "classify", "language", "reconstruct", ..."""
         return plain_task(self.opened.schema.target).name
+
+    def verify(self, first: Any, second: Any) -> people.Verified:
+        """Whether two photos (paths or arrays) show one person, and how often such an answer errs.
+
+        Raises:
+            InputError: a photo cannot be read, shows no face or several, or the run did not learn to verify.
+        """
+        return people.verify(self.opened, first, second)
+
+    def enrol(self, name: str, photos: Any) -> people.Enrolment:
+        """Remember a person by the embeddings of one photo or several; the photos are not kept.
+
+        Raises:
+            InputError: a photo cannot be used, or it looks like somebody else who is enrolled.
+        """
+        return people.enrol(self.opened, name, photos)
+
+    def enrolled(self) -> people.Enrolment:
+        """Who is enrolled, and how well these people are told apart."""
+        return people.enrolment(self.opened)
+
+    def forget(self, name: str) -> people.Enrolment:
+        """Erase an enrolled person.
+
+        Raises:
+            InputError: nobody of that name is enrolled.
+        """
+        return people.forget(self.opened, name)
+
+    def identify(self, photo: Any) -> people.Identified:
+        """Who of the enrolled people is on a photo, or none of them.
+
+        Raises:
+            InputError: nobody is enrolled, or the photo cannot be used.
+        """
+        return people.identify(self.opened, photo)
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        return Searcher(self.opened)
+
+    def search(self, one: Any, k: int = 10, out: str | Path | None = None) -> polars.DataFrame:
+        """The k items most like one input, the most alike first: columns "id", "likeness" and "label".
+
+        The index is made at the first search: of the run's own data, unless ``index`` made one of another collection.
+
+        Args:
+            one: a file, a value, or the name of an item of the index. The same input in the index is left out.
+            out: a page of pictures (.html) or a table (.csv) that gets them as well.
+
+        Raises:
+            InputError: the run gives no embeddings, the input cannot be read, or the index is damaged.
+        """
+        if out:
+            check_file(out)
+        return self._searcher.search(one, k, out)
+
+    def feed(self, liked: Sequence[Any], k: int = 10, out: str | Path | None = None) -> polars.DataFrame:
+        """The k items like those that a person liked, as ``search`` gives them, with the "liked" one each is like.
+
+        Each liked one brings its nearest in turn, so that no one taste takes over; none is shown twice.
+
+        Raises:
+            InputError: as ``search``.
+        """
+        if out:
+            check_file(out)
+        return self._searcher.feed(listed(liked), k, out)
+
+    def index(self, sources: Any = None) -> VectorIndex:
+        """The run's index, made anew over other collections (a source or several), or over its own data.
+
+        Raises:
+            InputError: the run gives no embeddings, or there is nothing to read.
+        """
+        return self._searcher.build(sources)
 
     def prepared(self) -> Prepared:
         """The run's own data, read and divided as it was.

@@ -8,7 +8,7 @@ from chainrule.explaining import explainer
 
 USES = {  # by task, where it is not `predict RUN INPUT`
     "language": ("generate", "--prompt TEXT"), "segment": ("predict", "INPUT --out FOLDER"),
-    "forecast": ("predict", "--horizon N"),
+    "forecast": ("predict", "--horizon N"), "verify": ("verify", "A B"),
 }  # fmt: skip
 MORE = {"reconstruct": (("generate", "-n 64"),)}  # other verbs, by task
 

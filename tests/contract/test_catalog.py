@@ -125,7 +125,7 @@ def test_the_entry_is_complete(name: str) -> None:
     entry = CATALOG[name]
     assert dataclasses.is_dataclass(entry.config)
     assert entry.config.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    assert {"num_classes", "vocab_size"} & set(typing.get_type_hints(entry.config))
+    assert {"num_classes", "vocab_size", "shape"} & set(typing.get_type_hints(entry.config))
     assert set(entry.tasks) <= set(TASKS)
     assert "tests/" in entry.reference
     for rows in (4, 100, 50_000, 5_000_000):

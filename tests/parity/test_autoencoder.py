@@ -26,8 +26,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "vector": {"shape": (7,), "widths": (6, 5)},
     "window": {"shape": (4, 3), "widths": (8,)},
     "picture as vector": {"shape": (2, 5, 4), "widths": (9,), "layout": "dense"},
-    "odd picture": {"shape": (1, 7, 9), "widths": (3,)},
-    "coloured picture": {"shape": (3, 12, 13), "widths": (4, 5)},
+    "odd picture": {"shape": (1, 7, 9), "widths": (3,), "layout": "convolutional"},
+    "coloured picture": {"shape": (3, 12, 13), "widths": (4, 5), "layout": "convolutional"},
 }
 FORM = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 Given = dict[str, Any]
@@ -213,10 +213,8 @@ def test_vae(form: Given, drawn: bool) -> None:
     def theirs(x: Tensor) -> tuple[Tensor, Tensor]:
         outputs = plain.down(x)
         q = Normal(outputs[:, :3], (outputs[:, 3:] / 2).exp())
-        if drawn:
-            code = q.loc + q.scale * draw
-        else:
-            code = q.rsample() if plain.training else q.mean
+        free = q.rsample() if plain.training and not drawn else q.mean
+        code = q.loc + q.scale * draw if drawn else free
         paid = kl_divergence(q, Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc))).sum(1, keepdim=True)
         return plain.up(code), paid
 
@@ -268,10 +266,7 @@ def test_vq_vae(form: Given, places: int) -> None:
         moved = ((z.detach() - entries) ** 2).sum(1).reshape(len(x), N).sum(1) / N
         held = ((z - entries.detach()) ** 2).sum(1).reshape(len(x), N).sum(1) / N
         code = HandOver.apply(z, entries)
-        if grid:
-            code = code.reshape(len(x), *grid, 2).permute(0, 3, 1, 2)
-        else:
-            code = code.reshape(len(x), -1)
+        code = code.reshape(len(x), *grid, 2).permute(0, 3, 1, 2) if grid else code.reshape(len(x), -1)
         return plain.up(code), torch.stack((moved, 0.4 * held), 1)
 
     compared(ours, plain, theirs, (codebook,))

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.data.order import iterations_per_epoch, order
+from chainrule.data.order import arranged, by_class, generator_of, iterations_per_epoch, order
+from chainrule.data.samples import ClassedSamples, TensorSamples
 
 SEEDS = st.integers(0, 2**63 - 1)
 
@@ -26,3 +27,35 @@ def test_order_depends_on_seed_and_epoch_alone(seed: int, other_seed: int, epoch
     rows = torch.cat(order(60, 7, seed, epoch))
     other = torch.cat(order(60, 13, other_seed, other_epoch))
     assert torch.equal(rows, other) == ((seed, epoch) == (other_seed, other_epoch))
+
+
+CLASSES = st.lists(st.integers(0, 12), min_size=1, max_size=300)
+
+
+@given(CLASSES, st.integers(1, 60), SEEDS, st.integers(0, 1000))
+def test_batches_of_classes_are_a_permutation_of_the_same_sizes(
+    classes: list[int], batch_size: int, seed: int, epoch: int
+) -> None:
+    plain = order(len(classes), batch_size, seed, epoch)
+    batches = by_class(plain, torch.tensor(classes), generator_of(seed, epoch, 2))
+    assert [len(rows) for rows in batches] == [len(rows) for rows in plain]
+    assert torch.equal(torch.cat(batches).sort().values, torch.arange(len(classes)))
+
+
+@given(CLASSES, SEEDS)
+def test_only_rows_without_another_of_their_class_stand_alone(classes: list[int], seed: int) -> None:
+    """In runs: between two batches a run may be cut, so that they are counted in the epoch's one sequence."""
+    labels = torch.tensor(classes)
+    rows = torch.cat(by_class(order(len(classes), 16, seed, 0), labels, generator_of(seed, 0, 2)))
+    runs, counts = torch.unique_consecutive(labels[rows], return_counts=True)
+    for label, count in zip(runs.tolist(), counts.tolist(), strict=True):
+        assert count >= min(2, classes.count(label))
+
+
+@given(SEEDS, st.integers(0, 1000), st.integers(0, 1000))
+def test_batches_of_classes_depend_on_seed_and_epoch_alone(seed: int, epoch: int, other: int) -> None:
+    labels = torch.arange(80) % 9
+    samples = ClassedSamples(TensorSamples((labels[:, None],), labels, [str(row) for row in range(80)]), labels)
+    first, again = (torch.cat(arranged(samples, 16, seed, epoch)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(first, torch.cat(arranged(samples, 16, seed, other))) == (epoch == other)

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli import inside, learn, lists, make
+from chainrule.cli import faces, inside, learn, lists, make, search
 from chainrule.errors import InputError, NonFiniteError, Stopped
 
 app = typer.Typer(
     name="chainrule", no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="From a person's data to a trained, proven, explained and usable neural network.",
 )  # fmt: skip
-for verbs in (learn, make, inside, lists):  # in the order of --help
+for verbs in (learn, make, faces, search, inside, lists):  # in the order of --help
     app.add_typer(verbs.app)
 
 

@@ -257,7 +257,7 @@ def _bits(words: Hashes) -> Ints:
 def _shared_groups(train: Records, others: Mapping[str, Records]) -> list[Finding]:
     findings = []
     for name, records in others.items():
-        if train.groups is None or records.groups is None:
+        if train.groups is None or records.groups is None or _named_by_groups(records):
             continue
         mine, theirs = _common_codes(records.groups, train.groups)
         shared = np.flatnonzero(np.isin(mine, theirs) & (mine >= 0))
@@ -266,6 +266,12 @@ def _shared_groups(train: Records, others: Mapping[str, Records]) -> list[Findin
             text = f"{len(groups)} groups of {name} ({len(shared)} rows) also stand in train: the score flatters"
             findings.append(Finding("warning", text, tuple(groups[:_NAMED])))
     return findings
+
+
+def _named_by_groups(records: Records) -> bool:
+    """Whether the groups are the labels, as people are; their kind tells of those that stand in two parts."""
+    labels, groups = records.labels, records.groups
+    return labels is not None and groups is not None and np.array_equal(labels, groups)
 
 
 def _shared_rows(others: Mapping[str, Records], asked: Mapping[str, _Sorted]) -> list[Finding]:

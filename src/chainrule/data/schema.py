@@ -159,6 +159,8 @@ class IdentityTarget:
     threshold: float = 0.0  # the likeness (cosine) from which two photos are of one person; from the valid split
     false_accept: float = 0.0  # share of pairs of different people that reach it there
     false_reject: float = 0.0  # share of pairs of one person that do not
+    people: int = 0  # of the valid split, on which these were measured; 0: not settled
+    photos: int = 0
 
 
 IGNORE = 255  # among encoded targets of pixels: the answer is not known

@@ -28,6 +28,8 @@ from chainrule.errors import InputError
 
 Parted = tuple[Ints, str]  # the part of each row, and how it was found
 _NUMBER_TASKS = ("regress", "forecast", "transcribe")  # and texts, which hardly repeat
+_PEOPLE_TASK = "verify"  # whose labels are the groups: nobody stands in two parts
+_FEWEST_PEOPLE = 2  # of a part, so that there are two to be told apart
 _FEW_CLASSES = 50  # so many whole numbers may be classes; keeping their shares does a regression no harm
 _LOOKED_AT = 10_000  # rows that rule most numbers out
 _NAMED = 3  # classes named in a message
@@ -71,7 +73,7 @@ def split(records: Records, config: DataConfig, stratify: bool | None = None) ->
         InputError: too few rows; or the named group or time column leaves no such division.
     """
     shares = (1 - config.valid_share - config.test_share, config.valid_share, config.test_share)
-    return _cut(records, _widened(records, shares), config, stratify)
+    return _cut(records, _widened(records, shares, config.task), config, stratify)
 
 
 def complete(
@@ -94,7 +96,7 @@ def complete(
     found = {"train": train, **given}
     if valid_share or test_share:
         shares = (1 - valid_share - test_share, valid_share, test_share)
-        cut = _cut(train, _widened(train, shares), config, stratify)
+        cut = _cut(train, _widened(train, shares, config.task), config, stratify)
         carved = {"train": cut.train} | ({"valid": cut.valid} if valid_share else {})
         carved |= {"test": cut.test} if test_share else {}
         found |= {name: train.select(rows) for name, rows in carved.items()}
@@ -152,9 +154,13 @@ def answerable(records: Records) -> Records:
     return records.select(np.flatnonzero(spans[:, 1] < NEVER))
 
 
-def _widened(records: Records, shares: Shares) -> Shares:
-    """The shares, valid and test wide enough for one whole answer."""
+def _widened(records: Records, shares: Shares, task: str = "") -> Shares:
+    """The shares, valid and test wide enough for one whole answer, or for two people."""
     spans = _spans(records)
+    if task == _PEOPLE_TASK and records.groups is not None:
+        fewest = _FEWEST_PEOPLE / len(set(records.groups.tolist()))
+        wide = tuple(max(share, min(fewest, 1 / 3)) if share else 0.0 for share in shares[1:])
+        return (1 - sum(wide), *wide)
     if spans is None or not (spans[:, 1] < NEVER).any():
         return shares
     whole = spans[spans[:, 1] < NEVER]
@@ -207,7 +213,7 @@ def codes_of(values: NDArray[Any]) -> tuple[Ints, list[Any]]:
 
 def are_classes(labels: NDArray[Any] | None, task: str = "") -> bool:
     """Whether labels look like classes: words, or a few whole numbers; the task, where it is named, decides."""
-    if labels is None or task in _NUMBER_TASKS:
+    if labels is None or task in (*_NUMBER_TASKS, _PEOPLE_TASK):
         return False
     if task != "classify" and are_texts(labels):
         return False

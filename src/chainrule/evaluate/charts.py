@@ -27,8 +27,9 @@ WIDTH, HEIGHT = 560, 320
 LEFT, RIGHT, TOP, BOTTOM = 84, 16, 40, 48
 MOST_POINTS = 400  # of one line; more are averaged in equal parts
 MOST_DOTS = 1000  # of a scatter plot; more are thinned evenly
-MARKS = (  # about the point where the pen stands: a disc, a square, a triangle
-    "m-2.5,0a2.5,2.5 0 1 0 5,0a2.5,2.5 0 1 0 -5,0", "m-2.2,-2.2h4.4v4.4h-4.4z", "m0,-3l2.8,5h-5.6z",
+MARKS = (  # about the point where the pen stands, and how it draws: a disc, a square, a cross
+    ("h0", 'stroke-width="5" stroke-linecap="round"'), ("h0", 'stroke-width="4.5" stroke-linecap="square"'),
+    ("m-3,0h6m-3,-3v6", 'stroke-width="1.6"'),
 )  # fmt: skip
 MOST_CLASSES = 30  # of a confusion matrix; of more, the ones with the most mistakes
 
@@ -212,38 +213,29 @@ def scatter_chart(title: str, true: Array, predicted: Array, label: str) -> str:
     return _frame(title, x_axis, y_axis, _diagonal(x_axis, y_axis) + group)
 
 
-def groups_chart(
-    title: str, x: Array, y: Array, groups: Sequence[int] | Array, names: Sequence[str], x_label: str, y_label: str
-) -> str:
-    """Points in the colours and shapes of their groups, which are told below the chart, the largest first drawn.
+def groups_chart(title: str, points: Array, groups: Array, names: Sequence[str], labels: tuple[str, str]) -> str:
+    """Points (N, 2) in the colours and shapes of their groups, which are named below; large groups are drawn first.
 
     Args:
         groups: of each point, its place in ``names``.
+        labels: of both axes.
     """
-    groups = np.asarray(groups)
-    finite = np.isfinite(x) & np.isfinite(y)
-    x_axis, y_axis = _around(x_label, x[finite]), _around(y_label, y[finite])
+    finite = np.isfinite(points).all(1)
+    (x, y), groups = points[finite].T, groups[finite]
+    x_axis, y_axis = _around(labels[0], x), _around(labels[1], y)
     body = []
     for place in sorted(range(len(names)), key=lambda place: -int((groups == place).sum())):
-        chosen = finite & (groups == place)
-        dots = zip(_x(x_axis, x[chosen]), _y(y_axis, y[chosen]), strict=True)
-        mark = MARKS[place // len(COLOURS) % len(MARKS)]
-        path = "".join(f"M{a:.1f},{b:.1f}{mark}" for a, b in dots)
-        body.append(f'<path d="{path}" fill="{_colour(place)}" fill-opacity="0.6"/>')
+        chosen = groups == place
+        body.append(_marks(place, _x(x_axis, x[chosen]), _y(y_axis, y[chosen])))
     foot, line, left = [], HEIGHT + 8.0, float(LEFT)
     for place, name in enumerate(names if len(names) > 1 else ()):
         words = _short(name, 28)
         width = 6.4 * len(words) + 30
         if left + width > WIDTH and left > LEFT:
             line, left = line + 18, float(LEFT)
-        mark = MARKS[place // len(COLOURS) % len(MARKS)]
-        foot.append(
-            f'<path d="M{left + 4:.1f},{line - 4:.1f}{mark}" fill="{_colour(place)}" stroke="{_colour(place)}"/>'
-        )
-        foot.append(_text(left + 12, line, words, "start"))
+        foot += [_marks(place, np.array([left + 4]), np.array([line - 4])), _text(left + 12, line, words, "start")]
         left += width
-    drawn = _frame(title, x_axis, y_axis, "".join(body) + "".join(foot))
-    return drawn.replace(f"0 0 {WIDTH} {HEIGHT}", f"0 0 {WIDTH} {HEIGHT + (int(line - HEIGHT) + 10 if foot else 0)}", 1)
+    return _frame(title, x_axis, y_axis, "".join(body + foot), below=int(line - HEIGHT) + 10 if foot else 0)
 
 
 def forecast_chart(
@@ -357,14 +349,27 @@ def _points(x_axis: Axis, y_axis: Axis, x: Array, y: Array) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(_x(x_axis, x), _y(y_axis, y), strict=True))
 
 
+def _marks(group: int, x: Array, y: Array) -> str:
+    """The points of a group in its colour and shape."""
+    pen, style = MARKS[group // len(COLOURS) % len(MARKS)]
+    path = "".join(f"M{a:.1f},{b:.1f}{pen}" for a, b in zip(x, y, strict=True))
+    return f'<path d="{path}" fill="none" stroke="{_colour(group)}" stroke-opacity="0.65" {style}/>'
+
+
 def _diagonal(x_axis: Axis, y_axis: Axis) -> str:
     ends = np.array([max(x_axis.low, y_axis.low), min(x_axis.high, y_axis.high)])
     line = _points(x_axis, y_axis, ends, ends)
     return f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-opacity="0.5" stroke-dasharray="4 4"/>'
 
 
-def _frame(title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tuple[float, str]] = ()) -> str:
-    """Grid, ticks, axis labels and title around a chart's body; ``named`` are ticks of the x axis with words."""
+def _frame(
+    title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tuple[float, str]] = (), below: int = 0
+) -> str:
+    """Grid, ticks, axis labels and title around a chart's body; ``named`` are ticks of the x axis with words.
+
+    Args:
+        below: pixels of room under the chart, which the body has filled.
+    """
     parts, foot = [], HEIGHT - BOTTOM
     for tick, word in named or [(tick, number(round(tick, 12))) for tick in x_axis.ticks()]:
         x = _x(x_axis, tick)
@@ -378,7 +383,7 @@ def _frame(title: str, x_axis: Axis, y_axis: Axis, body: str, named: Sequence[tu
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, x_axis.label, "middle"))
     middle = (TOP + foot) / 2
     parts.append(_text(14, middle, y_axis.label, "middle", f' transform="rotate(-90 14 {middle:.0f})"'))
-    return _svg(title, WIDTH, HEIGHT, "".join(parts) + body)
+    return _svg(title, WIDTH, HEIGHT + below, "".join(parts) + body)
 
 
 def _legend(names: Sequence[str]) -> str:

@@ -23,10 +23,11 @@ from chainrule.tasks.embed import PLACES, Embed
 from chainrule.tasks.task import Rows
 
 Array = NDArray[Any]
+Scores = dict[str, float]
 Vectors = Callable[[Batch], Array]  # what classical methods see of a batch, (B, F)
 
 DIMS = 64  # directions that are kept
-CHANCE_DIMS = 16
+CHANCE_DIMS, CHANCES = 16, 2_000  # of a random place; and how many are drawn at least
 LEARNED_ROWS = 5_000  # of the train split, by which directions are found
 ASKED_ROWS = 10_000  # of the test split
 SEEN_ROWS = 1_024  # rows that are read at once
@@ -38,10 +39,10 @@ def embedding_baselines(train: Samples, test: Samples, vectors: Vectors, task: E
     rows = rows_within(len(test), ASKED_ROWS)
     note = f"on {len(rows):,} of {len(test):,} rows" if len(rows) < len(test) else ""
     entries = []
-    for name, seen in _ways(train, test, rows, vectors, task):
+    for name, scored in _ways(train, test, rows, vectors, task):
         start = time.perf_counter()
         try:
-            metrics, said = task.score(seen()), ""
+            metrics, said = scored(), ""
         except (ValueError, ArithmeticError, MemoryError, np.linalg.LinAlgError) as error:
             metrics, said = {}, f"could not be fitted: {error}"
         seconds = round(time.perf_counter() - start, 4)
@@ -52,32 +53,35 @@ def embedding_baselines(train: Samples, test: Samples, vectors: Vectors, task: E
 
 def _ways(
     train: Samples, test: Samples, rows: Array, vectors: Vectors, task: Embed
-) -> Iterator[tuple[str, Callable[[], Rows]]]:
-    """A name and what measures the test rows by it."""
+) -> Iterator[tuple[str, Callable[[], Scores]]]:
+    """A name and what scores the test rows by it."""
     yield "chance", lambda: _chance(test, rows, task)
     if isinstance(train, TextSamples):
-        yield "TF-IDF, leading directions", lambda: _measured(test, rows, word_vectors(train), task)
+        yield "TF-IDF, leading directions", lambda: task.score(_measured(test, rows, word_vectors(train), task))
         return
     measured: Rows = {}
 
-    def plain() -> Rows:
+    def plain() -> Scores:
         measured.update(_measured(test, rows, vectors, task))
-        return measured
+        return task.score(measured)
 
-    def leading() -> Rows:
+    def leading() -> Scores:
         known = rows_within(len(train), LEARNED_ROWS)
-        return _turned(measured, _measured(train, known, vectors, task, alone=True)["embeddings"])
+        return task.score(_turned(measured, _measured(train, known, vectors, task, alone=True)["embeddings"]))
 
     yield "raw input", plain
     yield "principal components", leading
 
 
-def _chance(test: Samples, rows: Array, task: Embed) -> Rows:
-    """Random places."""
+def _chance(test: Samples, rows: Array, task: Embed) -> Scores:
+    """The mean over random places, drawn often where there are few rows."""
     generator = np.random.default_rng(0)
-    names = PLACES if task.by_versions else PLACES[:1]
-    places: Rows = {name: generator.standard_normal((len(rows), CHANCE_DIMS)) for name in names}
-    return places | _targets(test, rows)
+    names, targets = PLACES if task.by_versions else PLACES[:1], _targets(test, rows)
+    scores = []
+    for _ in range(max(1, CHANCES // len(rows))):
+        places: Rows = {name: generator.standard_normal((len(rows), CHANCE_DIMS)) for name in names}
+        scores.append(task.score(places | targets))
+    return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
 
 def _targets(samples: Samples, rows: Array) -> Rows:

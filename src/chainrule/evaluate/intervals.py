@@ -27,6 +27,9 @@ SHARES = (
     "found",
     "clean_kept",
     "exact",
+    "identification",
+    "true_accept_at_1",
+    "eer",
 )
 FEWEST_DRAWS = 200  # the 2.5 % quantile then still has 5 draws beyond it
 FEWEST_ROWS = 2000  # of a large sample, what one draw sees at least

@@ -7,8 +7,10 @@ Source: gaussian_kl: Kingma, Welling 2013, arXiv:1312.6114, appendix B; absolute
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -69,3 +71,15 @@ def codebook_costs(
     codebook = (z.detach() - entries).square().sum(-1).mean(-1)
     commitment = (z - entries.detach()).square().sum(-1).mean(-1)
     return codebook, commitment
+
+
+def codebook_perplexity(indices: NDArray[np.int64]) -> float:
+    """exp(-sum_k p_k ln p_k), p_k the share of places where entry k stands: so many entries equally often.
+
+    Example:
+        >>> round(codebook_perplexity(np.array([[0, 1], [3, 3]])), 3)
+        2.828
+    """
+    counts = np.bincount(indices.ravel())
+    shares = counts[counts > 0] / indices.size
+    return float(np.exp(-(shares * np.log(shares)).sum()))

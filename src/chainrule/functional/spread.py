@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MOST_SHRUNK, MOST_POINTS = 512, 1000
 
 
 def shrunk_covariance(points: Floats) -> Floats:
@@ -27,14 +28,23 @@ def shrunk_covariance(points: Floats) -> Floats:
     squares = float((covariance**2).mean())
     below = (N + 1) * (squares - level**2 / D)
     share = 1.0 if below <= 0 else min(1.0, (squares + level**2) / below)
-    return (1 - share) * covariance + share * level * np.eye(D)
+    shrunk: Floats = (1 - share) * covariance + share * level * np.eye(D)
+    return shrunk
 
 
-def factor_of(covariance: Floats) -> Floats:
-    """(D, D) the symmetric A with A A = covariance, so that normal numbers times A are spread like it."""
-    values, vectors = np.linalg.eigh(covariance)
-    factor: Floats = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    return factor
+def spread_of(points: Floats, most: int) -> Floats:
+    """(R, D) the matrix A by which standard normal numbers (R,) become spread like points (N, D), in up to ``most``
+    directions: A^T A is the shrunk covariance, or beyond 512 numbers a point the plain one of at most 1,000 points.
+    """
+    N, D = points.shape
+    if D > MOST_SHRUNK:
+        few = points[np.linspace(0, N - 1, min(N, MOST_POINTS)).astype(np.int64)]
+        _, sizes, directions = np.linalg.svd(few - few.mean(0), full_matrices=False)
+        spread: Floats = (sizes / len(few) ** 0.5)[:, None] * directions
+    else:
+        values, vectors = np.linalg.eigh(shrunk_covariance(points))
+        spread = (vectors * np.sqrt(values.clip(min=0))).T[::-1]
+    return spread[:most].copy()
 
 
 def principal_components(points: Floats, count: int = 2) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ from chainrule.errors import InputError
 from chainrule.index.blocks import Metric, Vectors, distances
 
 SHARD = 2**18  # rows of one graph
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 192
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 64, 192
 ADDED = 2**14  # rows that are copied from the disk and added together
 INSTALL = "pip install 'chainrule[search]'"
 

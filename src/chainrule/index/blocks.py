@@ -55,7 +55,7 @@ def likeness(far: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
 
 
 def check_finite(vectors: NDArray[np.floating], names: Sequence[str]) -> None:
-    """Refuse vectors with a number that is not finite: they are near to nothing; nor do those count whose square overflows.
+    """Refuse vectors with numbers that are not finite, or whose squares are not: they are near to nothing.
 
     Raises:
         InputError: there is one; names its row.

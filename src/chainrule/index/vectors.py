@@ -70,13 +70,33 @@ class VectorIndex:
         return float(np.sqrt(self.squares.max()))
 
     @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(int(file["bytes"]) for file in self.manifest.files.values())
+
+    @property
+    def how(self) -> str:
+        """Whether all vectors are looked at."""
+        return "approximate" if self.graphs else "exact"
+
+    @property
+    def likeness(self) -> str:
+        """What a likeness is."""
+        return "cosine" if self.manifest.metric == "cosine" else "inverse of 1 + distance"
+
+    @property
+    def again(self) -> str:
+        """What to type to build it again."""
+        return " ".join(["chainrule index", str(self.folder.parent), *(self.manifest.sources or [])])
+
+    @property
     def note(self) -> str:
         """What a person should hear about how neighbours are found; "" where that is as it should be."""
         if self.graphs or len(self) <= EXACT_MOST:
             return ""
         return (
             f"all {len(self):,} vectors are looked at, one after the other: beyond {EXACT_MOST:,} usearch is faster; "
-            f"{approximate.INSTALL}, then build the index again: chainrule index {self.folder.parent}"
+            f"{approximate.INSTALL}, then build the index again: {self.again}"
         )
 
     def prepare(self, vector: NDArray[np.floating], name: str) -> NDArray[np.float32]:
@@ -88,7 +108,7 @@ class VectorIndex:
         if vector.shape != (self.dims,):
             raise InputError(
                 f"{name!r} has an embedding of {vector.size} numbers, the index in {self.folder} holds such of "
-                f"{self.dims}; build it again: chainrule index {self.folder.parent}"
+                f"{self.dims}; build it again: {self.again}"
             )
         check_finite(vector[None], [name])
         return unit(vector) if self.manifest.metric == "cosine" else np.asarray(vector, dtype=np.float32)

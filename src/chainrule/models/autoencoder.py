@@ -21,7 +21,7 @@ class AutoencoderConfig:
 
     shape: tuple[int, ...]  # of a row: (F,), (T, F) or (C, H, W)
     code: int = 0  # numbers in a code; 0: 32, of a vector a quarter of its values at most
-    layout: Layout = "auto"  # convolutional for pictures, otherwise dense
+    layout: Layout = "auto"  # convolutional for pictures of more than 1,024 values, otherwise dense
     widths: tuple[int, ...] = ()  # hidden units, or channels of maps; (): the usual ones (nn/coders.py)
 
     def __post_init__(self) -> None:

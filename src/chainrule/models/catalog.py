@@ -242,7 +242,7 @@ CATALOG: dict[str, Entry] = {
     ),
     "sparse": Entry(
         config=SparseConfig, build=Sparse, takes=CODED, kinds=CODED_KINDS, tasks=("reconstruct",),
-        training=autoencoder_training, published={"shape": (784,), "code": 196},  # MNIST
+        training=autoencoder_training, published={"shape": (784,), "code": 196, "widths": (512, 256)},  # MNIST
         paper="Goodfellow, Bengio, Courville 2016, Deep Learning, section 14.2.1",
         reference="torch.nn layers in a row; tests/parity/test_autoencoder.py",
     ),

@@ -34,7 +34,7 @@ class SparseConfig:
 
     shape: tuple[int, ...]  # of a row: (F,), (T, F) or (C, H, W)
     code: int = 0  # numbers in a code; 0: 128, of a vector twice its values at most
-    layout: Layout = "auto"  # convolutional for pictures, otherwise dense
+    layout: Layout = "auto"  # convolutional for pictures of more than 1,024 values, otherwise dense
     widths: tuple[int, ...] = ()  # hidden units, or channels of maps; (): the usual ones (nn/coders.py)
     weight: float = 0.3  # nats that a row pays for each unit of activation
 

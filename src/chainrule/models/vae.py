@@ -31,7 +31,7 @@ class VAEConfig:
 
     shape: tuple[int, ...]  # of a row: (F,), (T, F) or (C, H, W)
     code: int = 0  # numbers in a code; 0: 16, of a vector half of its values at most
-    layout: Layout = "auto"  # convolutional for pictures, otherwise dense
+    layout: Layout = "auto"  # convolutional for pictures of more than 1,024 values, otherwise dense
     widths: tuple[int, ...] = ()  # hidden units, or channels of maps; (): the usual ones (nn/coders.py)
 
     def __post_init__(self) -> None:

@@ -53,8 +53,9 @@ class VQVAEConfig:
             raise InputError(f"model.commitment must be 0 or more, got {self.commitment}")
 
     def form(self) -> Form:
-        """The shape and layout of its coders; codes of a picture's places want a fine map."""
-        form = Form(shape=self.shape, layout=self.layout, widths=self.widths)
+        """The shape and layout of its coders: pictures of any size have a map of places, a fine one."""
+        as_map = self.layout == "auto" and len(self.shape) == 3
+        form = Form(shape=self.shape, layout="convolutional" if as_map else self.layout, widths=self.widths)
         usual = form.convolutional and not self.places and not self.widths
         return replace(form, widths=WIDTHS) if usual else form
 
@@ -110,7 +111,12 @@ class VQVAE(nn.Module):
         return self.codebook[self.indices(*inputs)].flatten(1)
 
     def decode(self, code: Float[Tensor, "B N_D"]) -> Float[Tensor, "B ..."]:
-        """What is built from codes: logits of pixels, or numbers."""
+        """What is built from the entries nearest to codes, which may be drawn: logits of pixels, or numbers."""
+        z = code.view(len(code), self.places, -1)
+        return self.built(self.codebook[nearest(z, self.codebook)].flatten(1))
+
+    def built(self, code: Float[Tensor, "B N_D"]) -> Float[Tensor, "B ..."]:
+        """What is built from entries, in a row."""
         if self.grid:
             code = code.view(len(code), self.places, -1).transpose(1, 2).reshape(len(code), -1, *self.grid)
         built: Tensor = self.decoder(code)
@@ -121,7 +127,7 @@ class VQVAE(nn.Module):
         z = self.continuous(*inputs)
         entries = self.codebook[nearest(z, self.codebook)]
         codebook, commitment = codebook_costs(z, entries)
-        built = self.decode(straight_through(z, entries).flatten(1))
+        built = self.built(straight_through(z, entries).flatten(1))
         return built, torch.stack((codebook, self.commitment * commitment), 1)
 
     def forward(self, *inputs: Tensor) -> Float[Tensor, "B ..."]:

@@ -21,8 +21,8 @@ from chainrule.nn.convolution import Conv2d
 Layout = Literal["auto", "dense", "convolutional"]
 COARSEST_PX = 7  # the longer side at which a picture is halved no further
 FINEST, MOST = 32, 256  # channels of the first map, doubled by each halving, and of any
-DENSE = (512, 256)  # hidden units for many values
-SMALL_VECTOR = 64  # values up to which a dense coder's usual widths shrink with them
+SMALL_PICTURE = 1024  # values up to which a picture is seen as a vector: at 28 x 28 that learns more in less time
+SMALL_VECTOR, LARGE_VECTOR = 64, 512  # values up to which usual hidden layers shrink, and beyond which they grow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +54,20 @@ class Form:
     @property
     def convolutional(self) -> bool:
         """Whether rows are seen as pictures."""
-        return self.layout == "convolutional" or (self.layout == "auto" and len(self.shape) == 3)
+        large = len(self.shape) == 3 and self.size > SMALL_PICTURE
+        return self.layout == "convolutional" or (self.layout == "auto" and large)
 
     @property
     def usual_widths(self) -> tuple[int, ...]:
-        """The widths, found where none are given: pictures are halved to 7 x 7 or less, small vectors get few units."""
+        """The widths, found where none are given: maps are halved to 7 x 7 or less, small vectors get few units."""
         if self.widths:
             return self.widths
         if self.convolutional:
             halvings = max(1, math.ceil(math.log2(max(self.shape[1:]) / COARSEST_PX)))
             return tuple(min(MOST, FINEST << level) for level in range(halvings))
-        return DENSE if self.size > SMALL_VECTOR else (max(16, 2 * self.size), max(8, self.size))
+        if self.size > SMALL_VECTOR:
+            return (1024, 512) if self.size > LARGE_VECTOR else (512, 256)
+        return (max(16, 2 * self.size), max(8, self.size))
 
     @property
     def sides(self) -> list[tuple[int, int]]:
@@ -75,7 +78,7 @@ class Form:
     @property
     def code_size(self) -> int:
         """Numbers in a code, found where none are given: a short row gets a short one."""
-        usual = self.most if self.convolutional else min(self.most, max(1, int(self.share * self.size)))
+        usual = self.most if len(self.shape) == 3 else min(self.most, max(1, int(self.share * self.size)))
         return self.code or usual
 
 

@@ -43,3 +43,11 @@ class Variational(Protocol):
 
     def posterior(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D) the mean, and (B, D) the logarithm of the variance, of each row's code."""
+
+
+@runtime_checkable
+class Quantised(Protocol):
+    """A coder whose codes are entries of a codebook, one at each place."""
+
+    def indices(self, *inputs: Tensor) -> Tensor:
+        """(B, N) which entry stands at each place."""

@@ -24,15 +24,16 @@ from torch import Tensor, nn
 from chainrule.data.samples import Batch
 from chainrule.data.schema import InputTarget
 from chainrule.errors import InputError, nearest
+from chainrule.functional.coding import codebook_perplexity
 from chainrule.functional.draws import normal_of
 from chainrule.functional.metrics import Scorer, Weights, average_precision, ranking, roc_auc
-from chainrule.nn.coding import Coder
+from chainrule.nn.coding import Coder, Quantised
 from chainrule.tasks.task import At, Headline, Loss, Rows, Term
 
 LIKELIHOODS = ("auto", "bernoulli", "gaussian")
 KL = "kl"  # the penalty that beta and the warm-up weigh
 LEAST_LOG_STD = -5.0
-UNPAID = ("mse", "elements", "labels", "block")  # measured rows that are no costs
+UNPAID = ("mse", "elements", "labels", "block", "indices")  # measured rows that are no costs
 VALUES = 2**24  # logits of tokens that are measured at once
 
 
@@ -203,6 +204,8 @@ class Reconstruct:
         for place, name in enumerate(coder.penalties):
             rows[f"{name}_nats" if name == KL else name] = penalties[:, place].double()
         rows = {name: of_rows(values, len(batch)) for name, values in rows.items()}
+        if isinstance(coder, Quantised):
+            rows["indices"] = coder.indices(*seen).view(len(batch), -1)
         return rows if batch.targets is None else rows | {"labels": batch.targets}
 
     def examine(self, network: nn.Module, batch: Batch, views: int) -> dict[str, Tensor]:
@@ -237,6 +240,8 @@ class Reconstruct:
                 found["nats_per_token"] = mean_of(rows["reconstruction_nats"], weights) / mean_of(
                     rows["elements"], weights
                 )
+            if "indices" in rows and weights is None:
+                found["codebook_perplexity"] = codebook_perplexity(rows["indices"])
             if f"{KL}_nats" in paid:
                 found["elbo"] = -found["nats"]
             if ranked is not None and strange is not None:

@@ -167,7 +167,7 @@ def find_size(train: FaceRecords, longer_px: int) -> tuple[tuple[int, int], str]
     if train.store.align == "eyes":
         return (side, side), f"{side} x {side} pixels about the face (data.image_size)"
     sizes = np.asarray(train.photos.shapes, dtype=np.float64)[:, :2]
-    return common_size(sizes, side, side, "data.image_size sets another")
+    return common_size(sizes, longer_px, USUAL_PX, "data.image_size sets another")
 
 
 def encode(records: FaceRecords, schema: FaceSchema) -> Samples:

@@ -193,8 +193,10 @@ def panel_of(source: Source, schema: SeriesSchema | WindowSchema) -> Panel:
         notes.append(
             Finding("warning", f"{len(extra)} columns are not in the model and were ignored: {', '.join(extra[:10])}")
         )
+    label = label if label in frame.columns else ""
+    columns = [*schema.sources(), *([label] if label else [])]
     panel = build_panel(
-        frame.select(schema.sources()), options, Roles(past=schema.past_names), source.name, notes, commas
+        frame.select(columns), options, Roles(past=schema.past_names), source.name, notes, commas, label
     )
     return matched(panel, schema, source.name)
 

@@ -15,12 +15,14 @@ from chainrule.data.table.schema import TableSchema
 
 ANOTHER = "another"  # a category that has no place of its own
 HALF = 0.5
+MOST_WHOLE = 2.0**53  # whole numbers beyond it are not exact
 
 
 def frame_of(vectors: NDArray[Any], schema: TableSchema) -> pl.DataFrame:
     """The columns of vectors (N, F) as ``VectorFront`` makes them, in the source's order; what is missing is null.
 
-    Of a category column the word with the largest share is taken, of truth values and "is missing" the nearer one.
+    Of a category column the word with the largest share is taken, of truth values and "is missing" the nearer one;
+    numbers of columns that held only whole ones are rounded.
     """
     values = np.asarray(vectors, dtype=np.float64)
     made = [*_numbers(values, schema.numbers)]
@@ -39,8 +41,19 @@ def _numbers(values: NDArray[np.float64], columns: Sequence[NumberColumn]) -> It
         known = np.ones(len(values), dtype=bool)
         if column.missing:
             known, flag = values[:, flag] < HALF, flag + 1
-        series = pl.Series(column.name, numbers > HALF if column.part == "truth" else numbers)
+        series = pl.Series(column.name, _as_read(numbers, column))
         yield series.set(~pl.Series(known), None)
+
+
+def _as_read(numbers: NDArray[np.float64], column: NumberColumn) -> NDArray[Any]:
+    """Truth values and whole numbers where the column had only such; others to a millionth of their spread."""
+    if column.part == "truth":
+        return numbers > HALF
+    if all(edge.is_integer() for edge in column.edges) and abs(numbers).max(initial=0) < MOST_WHOLE:
+        return numbers.round().astype(np.int64)
+    digits = 6 - int(np.floor(np.log10(column.std))) if column.std > 0 else 6
+    rounded: NDArray[np.float64] = numbers.round(digits)
+    return rounded
 
 
 def _categories(values: NDArray[np.float64], columns: Sequence[CategoryColumn]) -> Iterator[pl.Series]:
@@ -50,8 +63,7 @@ def _categories(values: NDArray[np.float64], columns: Sequence[CategoryColumn]) 
         words += [None] * column.missing + [ANOTHER] * (len(column.categories) > MAX_ONE_HOT)
         shares = values[:, start : start + len(words)]
         start += len(words)
-        chosen = [words[place] for place in shares.argmax(1)]
-        spoken = (shares > 0).any(1)  # a word that was never seen speaks for none of them
-        yield pl.Series(
-            column.name, [w if s else ANOTHER for w, s in zip(chosen, spoken.tolist(), strict=True)], dtype=pl.String
-        )
+        spoken = np.any(shares > 0, axis=1)  # a word that was never seen speaks for none of them
+        chosen = zip(shares.argmax(1).tolist(), spoken.tolist(), strict=True)
+        named = [words[place] if known else ANOTHER for place, known in chosen]
+        yield pl.Series(column.name, named, dtype=pl.String)
