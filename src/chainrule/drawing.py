@@ -33,7 +33,8 @@ from chainrule.functional.draws import normal_of
 from chainrule.functional.spread import spread_of
 from chainrule.prepare import Prepared
 from chainrule.session import PREDICT_ROWS, Session
-from chainrule.tasks.reconstruct import KL, Reconstruct, costs_of, seen_by
+from chainrule.tasks.costs import costs_of, seen_by
+from chainrule.tasks.reconstruct import KL, Reconstruct
 from chainrule.train.checkpoint import read_tensors, replace_tensors
 from chainrule.train.measure import measure
 from chainrule.train.run import Run

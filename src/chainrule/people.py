@@ -288,8 +288,8 @@ def _refuse_others(people: Mapping[str, Places], name: str, places: Places, thre
         other, likeness = _ranked(others, place)[0]
         if likeness >= threshold:
             raise InputError(
-                f"photo {number} of {name!r} looks like {other!r}, who is enrolled: likeness {likeness:.4g}, one person "
-                f"from {threshold:.4g} on; nothing was stored. Give other photos, or erase {other!r} with --forget"
+                f"photo {number} of {name!r} looks like {other!r}, who is enrolled: likeness {likeness:.4g}, one "
+                f"person from {threshold:.4g} on; nothing was stored. Give other photos, or erase {other!r} with --forget"
             )
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from chainrule.data.audit import audit, leaks
-from chainrule.data.config import DataConfig
+from chainrule.data.config import UNLABELLED, DataConfig
 from chainrule.data.kind import DataKind, Finding
 from chainrule.data.order import generator_of
 from chainrule.data.samples import Records
@@ -25,7 +25,6 @@ from chainrule.recognise import recognise, refuse_second, refuse_unplaced
 
 Parts = dict[str, Records]  # "train", "valid", "test"
 LABELLED = (ClassTarget, NumberTarget, LabelsTarget, type(None))  # targets that stand in the data as a label each row
-UNLABELLED = ("reconstruct", "embed")  # tasks that need no labels
 MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
 
 

@@ -120,8 +120,8 @@ def refuse_unplaced(kind: DataKind, task: str) -> None:
     """Raise InputError where rows of this kind get no embeddings."""
     if task == "embed" and kind.NAME not in PLACED:
         raise InputError(
-            f"--task embed serves {', '.join(PLACED[:-1])} and {PLACED[-1]} data, and this is {kind.NAME} data; "
-            "--task reconstruct learns a short code of tables and series"
+            f"--task embed serves {', '.join(PLACED[:-1])} and {PLACED[-1]} data, and this is {kind.NAME} data; where "
+            "rows are texts say --set data.kind=text; of tables and series --task reconstruct learns a short code"
         )
 
 

@@ -25,7 +25,8 @@ from chainrule.functional.coding import gaussian_kl
 from chainrule.nn.coding import Variational
 from chainrule.prepare import Prepared
 from chainrule.session import PREDICT_ROWS, Session
-from chainrule.tasks.reconstruct import anomaly_scores, costs_of, seen_by
+from chainrule.tasks.costs import costs_of, seen_by
+from chainrule.tasks.reconstruct import anomaly_scores
 from chainrule.tasks.task import Rows
 from chainrule.train.measure import measure
 from chainrule.train.run import Run

@@ -12,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from chainrule.data.kind import DataKind
-from chainrule.data.samples import Records, Samples
+from chainrule.data.samples import Samples
 from chainrule.data.schema import ClassTarget, MaskTarget, TranscriptTarget
-from chainrule.data.series.window_samples import WindowSamples
 from chainrule.errors import InputError
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
-from chainrule.evaluate.calibration import choose_threshold
 from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
 from chainrule.evaluate.embedding_baselines import embedding_baselines
 from chainrule.evaluate.face_baselines import face_baselines
@@ -29,25 +27,18 @@ from chainrule.evaluate.text_ngrams import text_baselines
 from chainrule.evaluate.transcript_baselines import transcript_baselines
 from chainrule.evaluate.translation_baselines import translation_baselines
 from chainrule.evaluate.views import AVERAGED, View, mean_of_views
-from chainrule.functional.forecast_metrics import stretch_of
 from chainrule.prepare import Prepared
 from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
-from chainrule.tasks.classify import Classify
+from chainrule.settling import SETTLE
 from chainrule.tasks.embed import Embed
-from chainrule.tasks.forecast import Forecast
-from chainrule.tasks.reconstruct import Reconstruct, anomaly_scores
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
-from chainrule.tasks.verify import Verify
-from chainrule.train.measure import measure
 from chainrule.train.run import Run
 
-RARE = 0.2  # share of the rarer of two classes below which "auto" chooses a threshold
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
 SEEN_ROWS = 4_096  # rows that are read at once for them
-STRETCHED_WINDOWS = 2_000  # of the validation split, by which intervals are widened
 
 
 Fit = Callable[[Mapping[str, Any], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
@@ -61,7 +52,9 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "reconstruct": lambda samples, schema, task: [],
     "embed": lambda samples, schema, task: _place_baselines(samples, schema, task),
     "verify": lambda samples, schema, task: face_baselines(
-        samples["train"], samples["test"], lambda batch: find_kind(schema.kind).classical(batch, schema)["vector"],
+        samples["train"],
+        samples["test"],
+        lambda batch: find_kind(schema.kind).classical(batch, schema)["vector"],
         task.score,
     ),
     "forecast": lambda samples, schema, task: series_baselines(samples, schema.target, task.score),
@@ -166,61 +159,6 @@ def measure_views(session: Session, samples: Samples, views: int) -> Rows:
     return mean_of_views(seen)
 
 
-def _threshold_of_classes(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
-    """The share from which the positive of two classes is answered."""
-    target, task = session.schema.target, session.task
-    if not isinstance(task, Classify) or task.positive is None:
-        return {}
-    objective = task.config.threshold
-    if objective == "auto":
-        rare = min(target.counts) / max(1, sum(target.counts)) < RARE
-        objective = "macro_f1" if rare else "half"
-    if objective == "half":
-        return {}
-    rows = session.measure(samples)
-    return {"threshold": choose_threshold(rows["probabilities"], rows["targets"], task.positive, objective)}
-
-
-def _stretch_of_intervals(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
-    """How far a forecast's intervals are widened, or narrowed, so that they hold their share."""
-    task = session.task
-    assert isinstance(task, Forecast)
-    few = session.encode(valid.select(rows_within(len(valid), STRETCHED_WINDOWS)))
-    rows = measure(task.misses, session.module, few, STRETCHED_WINDOWS, session.arithmetic)
-    return {"stretch": stretch_of(rows["below"], rows["above"], task.target.quantiles)}
-
-
-def _threshold_of_anomalies(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
-    """The score above which only the share of rows lies that may be false alarms."""
-    task = session.task
-    assert isinstance(task, Reconstruct)
-    share = task.config.false_alarms
-    found = {"threshold": anomaly_scores(session.measure(samples))}
-    if isinstance(samples, WindowSamples):
-        scores = session.moments(samples).scores
-        found["moment_threshold"] = scores[np.isfinite(scores)]
-    limits = {name: float(np.quantile(scores, 1 - share, method="higher")) for name, scores in found.items()}
-    return {**limits, "false_alarms": share}
-
-
-def _threshold_of_likeness(session: Session, valid: Records, samples: Samples) -> dict[str, Any]:
-    """The likeness from which two photos are of one person, and how often that errs on the validation people."""
-    task = session.task
-    assert isinstance(task, Verify)
-    rows = session.measure(samples)
-    count = {"people": len(np.unique(rows["targets"])), "photos": len(samples)}
-    return {**dataclasses.asdict(task.operating_point(rows)), **count}
-
-
-Settle = Callable[[Session, Records, Samples], dict[str, Any]]  # fields of the target, from the validation split alone
-SETTLE: dict[str, Settle] = {
-    "classify": _threshold_of_classes,
-    "forecast": _stretch_of_intervals,
-    "reconstruct": _threshold_of_anomalies,
-    "verify": _threshold_of_likeness,
-}
-
-
 def _seconds(counters: Mapping[str, Any]) -> dict[str, Any]:
     """Where the time of training went, and what limits its speed."""
     train, batches, update = (counters[name] for name in ("seconds", "batch_seconds", "update_seconds"))
@@ -242,7 +180,7 @@ def write_scores(
     """Settle what the validation split decides, score valid and test, write both files; gives the test rows as well."""
     session.unsettle()
     if session.task.name in SETTLE:
-        session.answer_by(**SETTLE[session.task.name](session, prepared.parts["valid"], samples["valid"]))
+        session.answer_by(**SETTLE[session.task.name](session, prepared.parts, samples))
     run.write("schema.json", dataclasses.asdict(session.schema))
     rows, judged = {}, {}
     for part in ("valid", "test"):

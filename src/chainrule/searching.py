@@ -34,7 +34,7 @@ from chainrule.indexing import (
     read_collection,
     write_collections,
 )
-from chainrule.opened import OpenRun, listed
+from chainrule.opened import OpenRun
 from chainrule.prepare import absolute
 from chainrule.tasks.task import Embeds
 
@@ -73,12 +73,15 @@ class Searcher:
     def build(self, sources: Any = None) -> VectorIndex:
         """The index over other collections, or over the run's own data, in the place of the one there was.
 
+        Args:
+            sources: one, or a list of several.
+
         Raises:
             InputError: nothing can be read, or the run's own data changed or was handed over in memory.
         """
         self._check()
         run, session = self.run, self.run.session
-        given = [] if sources is None else [*listed(sources)]
+        given = [] if sources is None else sources if isinstance(sources, list) else [sources]
         collections = self._collections(given)
         if given:
             run.notice(*(records for _, records in collections))
@@ -188,8 +191,8 @@ class Searcher:
         notes = [index.note] if index.note else []
         for one in asked:
             same = [index.items[int(row)][0] for row in one.itself[:SHOWN]]
-            if same and same != [one.name]:
-                notes.append(f"{one.name} is in the index itself, as {', '.join(same)}, which is left out")
+            if any(not one.name.endswith(name) for name in same):
+                notes.append(f"{one.name} is in the index as {', '.join(same)}, and left out")
         if len(rows) < k:
             notes.append(f"{k} were asked for; {len(rows)} are all there are")
         self.run.notes += notes

@@ -30,6 +30,7 @@ from chainrule.tasks.moments import Moments, MomentSums
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.table import find_task, task_of
 from chainrule.tasks.task import Embeds, Rows, Task
+from chainrule.tasks.verify import comparing_within
 from chainrule.tasks.whole import Answer
 from chainrule.train.arithmetic import Arithmetic, find_device
 from chainrule.train.config import TrainConfig
@@ -40,13 +41,16 @@ DIMS = {"signal": 1, "image": 2, "clip": 3}  # axes that a window of the network
 SETTLED = (
     "threshold",
     "moment_threshold",
+    "usual",
+    "code_mean",
+    "code_precision",
     "stretch",
     "false_alarms",
     "false_accept",
     "false_reject",
     "people",
     "photos",
-)  # fields of targets, by the valid split
+)  # fields of targets that are settled when training is over, by the valid split; what is usual by the train split
 ALTERED = 0xA17  # stream of the fixed versions that rows are compared with
 BLENDS = ("augment.mixup", "augment.cutmix")
 LARGE_BATCH = 256  # rows of which each is told from all others
@@ -123,15 +127,16 @@ class Session:
         def once(batch: Batch, generator: torch.Generator) -> Batch:
             return self.kind.augment(batch, generator, config)
 
-        if not isinstance(self.task, Embed) or self.task.unit != "batch":
+        comparing = comparing_within(self.task)
+        if comparing is None:
             return once
         blended = [name for name in BLENDS if getattr(config, name.partition(".")[2], 0.0)]
         if blended:
             raise InputError(
-                f"{' and '.join(blended)} would blend rows that {self.task.loss_name} compares with each other; leave "
+                f"{' and '.join(blended)} would blend rows that {comparing.loss_name} compares with each other; leave "
                 "it out, or take task.loss=arcface"
             )
-        if not self.task.by_versions:
+        if not comparing.by_versions:
             return once
         return lambda batch, generator: joined(once(batch, generator), once(batch, generator))
 
@@ -209,7 +214,8 @@ class Session:
 
     def _arranged(self, samples: Samples, records: Records) -> Samples:
         """Rows that are compared within a batch come several of a class at once."""
-        if not isinstance(self.task, Embed) or self.task.unit != "batch" or self.task.by_versions:
+        comparing = comparing_within(self.task)
+        if comparing is None or comparing.by_versions:
             return samples
         classes = encode_targets(records.labels, self.schema.target)
         assert classes is not None

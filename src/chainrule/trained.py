@@ -280,7 +280,7 @@ class TrainedRun:
         return self._searcher.feed(listed(liked), k, out)
 
     def index(self, sources: Any = None) -> VectorIndex:
-        """The run's index, made anew over other collections (a source or several), or over its own data.
+        """The run's index, made anew over other collections (a source, or a list of several), or over its own data.
 
         Raises:
             InputError: the run gives no embeddings, or there is nothing to read.

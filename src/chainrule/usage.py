@@ -9,8 +9,11 @@ from chainrule.explaining import explainer
 USES = {  # by task, where it is not `predict RUN INPUT`
     "language": ("generate", "--prompt TEXT"), "segment": ("predict", "INPUT --out FOLDER"),
     "forecast": ("predict", "--horizon N"), "verify": ("verify", "A B"),
+    "embed": ("search", "INPUT"),
 }  # fmt: skip
-MORE = {"reconstruct": (("generate", "-n 64"),)}  # other verbs, by task
+MORE = {  # other verbs, by task
+    "reconstruct": (("generate", "-n 64"), ("search", "INPUT")), "embed": (("feed", "--liked INPUT"),),
+}  # fmt: skip
 
 
 def uses(path: Path, task: str, kind: str) -> dict[str, str]:

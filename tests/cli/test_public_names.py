@@ -20,7 +20,7 @@ VERBS = {
     "predict": "run inputs horizon out as_json debug",
     "explain": "run source as_json debug",
     "trace": "source target model lr symbols out settings as_json debug",
-    "generate": "run prompt number length temperature top_k top_p repetition stop seed as_json debug",
+    "generate": "run prompt number length temperature top_k top_p repetition stop of seed out as_json debug",
     "models": "name out settings as_json debug",
     "datasets": "name as_json debug",
 }

@@ -118,6 +118,17 @@ def test_runs_under_bfloat16(name: str, sizes: dict[str, Any]) -> None:
 
 
 @EVERY
+def test_is_captured_whole_by_the_compiler(name: str) -> None:
+    sizes = SHAPES["picture" if name == "vq_vae" else "table"]
+    network, rows = build(name, **sizes).eval(), rows_of(sizes["shape"])
+    compiled = torch.compile(network.coded, fullgraph=True, backend="eager")  # its graph, no kernels
+    with torch.no_grad():
+        built, paid = compiled((rows,), None)
+        torch.testing.assert_close(built, network(rows))
+    assert paid.shape == (ROWS, len(network.penalties))
+
+
+@EVERY
 @pytest.mark.parametrize("sizes", [SHAPES["table"], SHAPES["picture"]], ids=["table", "picture"])
 def test_learns_one_batch(name: str, sizes: dict[str, Any]) -> None:
     network, shape = build(name, **sizes).train(), sizes["shape"]

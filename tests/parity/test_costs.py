@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Categorical, Normal, kl_divergence
 from chainrule.data.schema import InputTarget
 from chainrule.models.autoencoder import Autoencoder, AutoencoderConfig
 from chainrule.models.vae import VAE, VAEConfig
-from chainrule.tasks.reconstruct import Costs
+from chainrule.tasks.costs import Costs
 
 EXACT = 1e-10
 MEAN, STD = (0.3, 0.5), (0.2, 0.4)

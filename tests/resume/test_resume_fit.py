@@ -63,6 +63,17 @@ def test_a_classifier_of_images_does_as_well(channels_last: str, tmp_path: Path)
     assert finished(resume_training(broken, data, {}), broken) == expected
 
 
+@pytest.mark.parametrize("model", ["denoising", "sparse", "vae", "vq_vae"])
+def test_autoencoders_do_as_well(model: str, tmp_path: Path) -> None:
+    images = scenes()[0]
+    settings = {"data.task": "reconstruct", "model.widths": (8,), "train.epochs": 2, "train.batch_size": 6,
+                "train.save_every": 2}  # fmt: skip
+    whole, broken = tmp_path / "whole", tmp_path / "cut"
+    expected = finished(start_training(images, settings, model, whole), whole)
+    stopped(start_training(images, settings, model, broken), 5)
+    assert finished(resume_training(broken, images, {}), broken) == expected
+
+
 def test_evaluating_more_often_changes_nothing(tmp_path: Path) -> None:
     weights = []
     for every in (1, 4):

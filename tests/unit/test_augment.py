@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from chainrule.data.image.augment import MOST, AugmentConfig, augment
-from chainrule.data.image.warp import blur, saturate, turn_hue, warp
+from chainrule.data.image.warp import blur, enlarge, saturate, turn_hue, warp
 from chainrule.data.samples import Batch
 from chainrule.errors import InputError
 
@@ -25,7 +25,7 @@ OFF = {"flip": "no", "shift": 0.0}
 CHANGES: list[dict[str, Any]] = [
     {"flip": "yes"}, {"flip": "both"}, {"shift": 0.2}, {"rotate": 30}, {"scale": 0.3}, {"shear": 20}, {"erase": 0.4},
     {"brightness": 0.3}, {"contrast": 0.5}, {"saturation": 0.6}, {"hue": 0.2}, {"blur": 2}, {"mixup": 1},
-    {"cutmix": 1},
+    {"cutmix": 1}, {"crop": 0.5}, {"grey": 0.5},
 ]  # fmt: skip
 
 
@@ -195,11 +195,44 @@ def test_amounts_beyond_their_range_are_refused(name: str) -> None:
             AugmentConfig(**{name: value})  # type: ignore[arg-type]
 
 
+def test_a_cut_window_is_shown_in_full_size() -> None:
+    """On a ramp each image shows a shorter stretch of it, evenly: its ends say which one."""
+    ramp = torch.arange(64, dtype=torch.uint8).mul(4).expand(400, 1, 64, 64).contiguous()
+    found = augmented(ramp, crop=0.75, shift=0).float()
+    assert torch.equal(found[:, :, 0], found[:, :, -1])  # nothing leans
+    steps = found.diff(dim=-1).mean((1, 2, 3)) / 4  # of the ramp, between two pixels: the window's share of the width
+    assert 0.4 < float(steps.min()) < 0.55  # area 1/4 with a side of sqrt(3 / 4) of the other
+    assert float(steps.max()) == pytest.approx(1, abs=0.02)
+    assert float(found.diff(dim=-1).min()) >= 0
+    assert float(found[..., 0].max()) > 100  # of 0 to 252: some begin far to the right
+    assert torch.equal(augmented(ramp, shift=0), ramp)
+
+
+def test_enlarging_reads_between_the_pixels() -> None:
+    image = torch.tensor([[0, 100, 200]], dtype=torch.uint8).view(1, 1, 1, 3)
+    half, centre = torch.tensor([[0.5, 1.0]]), torch.zeros(1, 2)
+    assert enlarge(image, half, centre).flatten().tolist() == [50, 100, 150]
+    assert enlarge(image, half, torch.tensor([[0.5, 0.0]])).flatten().tolist() == [100, 150, 200]
+    assert torch.equal(enlarge(image, torch.ones(1, 2), centre), image)
+
+
+def test_some_images_lose_their_colours() -> None:
+    image = photo(300, 3, 4, 4)
+    found = augmented(image, grey=0.3, shift=0, flip="no")
+    grey = (found[:, :1] == found).all(1).flatten(1).all(1)
+    assert 0.2 < float(grey.double().mean()) < 0.4
+    assert torch.equal(found[~grey], image[~grey])
+    expected = np.stack([np.asarray(Image.fromarray(row.permute(1, 2, 0).numpy()).convert("L")) for row in image[grey]])
+    assert np.abs(found[grey][:, 0].numpy().astype(int) - expected).max() <= 1  # Pillow cuts fractions off
+
+
 def test_what_cannot_be_done_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="auto, yes, no or both"):
         AugmentConfig(flip="up")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="these images are grey"):
         augmented(photo(2, 1, 8, 8), hue=0.1)
+    with pytest.raises(InputError, match="these images are grey"):
+        augmented(photo(2, 1, 8, 8), grey=0.1)
     for name in ("kornia.geometry.transform", "kornia.filters", "kornia.enhance"):
         monkeypatch.setitem(sys.modules, name, None)
     for changes in ({"rotate": 5}, {"blur": 1}, {"saturation": 0.1}, {"hue": 0.1}):

@@ -65,7 +65,7 @@ def index(
     if as_json:
         print_json({**seen, "search": made.how, "bytes": made.size})
     else:
-        typer.echo(f"{len(made):,} items of {made.dims} numbers ({made.size / 1e6:.1f} MB) in {made.folder}")
+        typer.echo(f"{len(made):,} items of {made.dims} numbers ({made.size:,} bytes) in {made.folder}")
         typer.echo(f"likeness: {made.likeness}; {made.how} search")
 
 

@@ -8,7 +8,8 @@ from chainrule.errors import InputError
 
 TOKENIZERS = ("", "words", "bpe", "characters")
 SLICES = ("each", "volume")
-ALIGNMENTS = ("", "eyes", "centre")
+ALIGNMENTS = ("", "eyes", "whole", "centre")
+UNLABELLED = ("reconstruct", "embed")  # tasks that need no labels
 MOST_LEVEL = 65_535  # of a 16-bit mask
 
 
@@ -32,7 +33,7 @@ class DataConfig:
     channels: int = 0  # 1: pictures are seen in grey, 3: in colour; 0: found from the train split
     mean: tuple[float, ...] = ()  # of each channel, from 0 to 1, that becomes 0; (): found from the train split
     std: tuple[float, ...] = ()  # of each channel, that becomes 1; with mean
-    align: str = ""  # of faces: eyes (by a detector), or centre (the middle of each photo); "": found
+    align: str = ""  # of faces: eyes, whole (both by a detector) or centre (the middle of each photo); "": found
     slices: str = "each"  # each: a page of a TIFF volume is one image; volume: all of them are one
     patch: tuple[int, ...] = ()  # pixels of what training cuts out of an image, one number for a square; (): found
     background: str = ""  # the class of a mask's pixels that is no object, by name or level; none: all count; "": found

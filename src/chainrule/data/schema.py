@@ -124,10 +124,9 @@ class InputTarget:
     name: str = "the input"
     form: Literal["numbers", "pixels", "tokens"]  # what is built again
     names: tuple[str, ...] = ()  # of the numbers, where they have names
-    mean: tuple[
-        float, ...
-    ] = ()  # of pixels per channel, in 0..1: network input = (pixel - mean) / std; of a series' columns
-    std: tuple[float, ...] = ()
+    columns: tuple[str, ...] = ()  # of a table the source's column that each number is from
+    mean: tuple[float, ...] = ()  # of a series' columns, or of pixels per channel, in 0..1:
+    std: tuple[float, ...] = ()  # network input = (pixel - mean) / std
     vocab_size: int = 0  # of tokens
     window: int = 0  # steps of a series' windows, which overlap
     label: str = ""  # what the labels are called; "": there are none
@@ -136,6 +135,9 @@ class InputTarget:
     threshold: float = 0.0  # the score from which a row is called an anomaly; 0: not settled
     false_alarms: float = 0.0  # the share of normal rows that the threshold was set to call so
     moment_threshold: float = 0.0  # the same for single moments of a series
+    usual: tuple[float, ...] = ()  # misfit of a number of the train split, of each column that has a name
+    code_mean: tuple[float, ...] = ()  # of the train split; (): codes are no part of the score
+    code_precision: tuple[tuple[float, ...], ...] = ()  # the inverse of their covariance
 
 
 @dataclass(frozen=True, kw_only=True)

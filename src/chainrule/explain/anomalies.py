@@ -36,7 +36,7 @@ class Strange:
     """One row, or one stretch of a series."""
 
     id: str
-    score: float  # nats
+    score: float  # nats, of texts nats a token
     called: bool | None  # an anomaly; None where no threshold is settled
     label: str  # what it is known to be; "" where nothing is known
     parts: tuple[Part, ...]  # the largest first
@@ -46,7 +46,7 @@ class Strange:
     def said(self) -> str:
         """The score in words."""
         called = {None: "", True: ", an anomaly", False: ", not called an anomaly"}[self.called]
-        return f"score {self.score:.4g} nats{called}"
+        return f"score {self.score:.4g}{called}"
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,6 @@ def told(shown: int, rows: int, scores: Sequence[float], threshold: float, false
         return line
     called = sum(score >= threshold for score in scores)
     return (
-        f"{line}; {called:,} of them score {threshold:.4g} nats or more and are called anomalies, as "
+        f"{line}; {called:,} of them score {threshold:.4g} or more and are called anomalies, as "
         f"{false_alarms:.0%} of the validation split do"
     )

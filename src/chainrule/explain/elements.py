@@ -28,7 +28,7 @@ from chainrule.explain.overlay import draw, scaled, smoothed
 from chainrule.explain.page import panel
 from chainrule.explain.spans import spans_of
 from chainrule.nn.fronted import Fronted
-from chainrule.tasks.reconstruct import costs_of, seen_by
+from chainrule.tasks.costs import costs_of, seen_by
 
 SHOWN = 8  # rows
 MOST_BARS = 16  # columns of a row in its chart

@@ -45,8 +45,8 @@ def explain_moments(
     rows = [_strange(panel, moments, expected, scores, stretch, schema, called) for stretch in found[:SHOWN]]
     count, several = int((scores[known] >= line).sum()), f"in {len(found):,} stretches"
     how = (
-        f"{count:,} of {int(known.sum()):,} moments score {limit:.4g} nats or more and are called anomalies, {several}, "
-        f"as {schema.target.false_alarms:.0%} of the validation split's do"
+        f"{count:,} of {int(known.sum()):,} moments score {limit:.4g} or more and are called anomalies, "
+        f"{several}, as {schema.target.false_alarms:.0%} of the validation split's do"
         if called
         else f"no moment is called an anomaly; these are the most unlikely {count:,} of {int(known.sum()):,}, {several}"
     )

@@ -76,7 +76,7 @@ def pairs_of(embeddings: Array, people: Array, most: int = MOST_PAIRS, seed: int
         ([0, 0, 1], [1, 2, 2], [True, False, False])
     """
     N = len(people)
-    if N * (N - 1) // 2 <= most:
+    if most >= N * (N - 1) // 2:
         first, second = np.triu_indices(N, 1)
     else:
         generator = np.random.default_rng(seed)

@@ -30,19 +30,24 @@ def is_installed() -> bool:
     return find_spec("usearch") is not None
 
 
-def build_graphs(vectors: Vectors, folder: Path, metric: Metric) -> list[str]:
-    """The graphs of all vectors, saved in ``folder``; gives the names of their files, in order of rows."""
+def build_graphs(file: Path, folder: Path, metric: Metric) -> list[str]:
+    """The graphs of all vectors in a .npy file, saved in ``folder``; gives their names, in order of rows."""
+    count, dims = _mapped(file).shape
     names = []
-    for number, start in enumerate(range(0, len(vectors), SHARD)):
-        graph = _graph(vectors.shape[1], metric)
-        stop = min(start + SHARD, len(vectors))
+    for number, start in enumerate(range(0, count, SHARD)):
+        graph = _graph(dims, metric)
+        stop = min(start + SHARD, count)
         for first in range(start, stop, ADDED):
-            rows = np.arange(first, min(first + ADDED, stop))
-            graph.add(rows.astype(np.uint64), np.array(vectors[rows[0] : rows[-1] + 1]))
-        name = f"graph-{number:03d}.usearch"
-        graph.save(folder / name)
-        names.append(name)
+            rows = np.arange(first, min(first + ADDED, stop), dtype=np.uint64)
+            graph.add(rows, np.array(_mapped(file)[first : first + len(rows)]))  # mapped anew: what was read is let go
+        names.append(f"graph-{number:03d}.usearch")
+        graph.save(folder / names[-1])
     return names
+
+
+def _mapped(file: Path) -> Vectors:
+    vectors: Vectors = np.load(file, mmap_mode="r", allow_pickle=False)
+    return vectors
 
 
 def view_graphs(files: Sequence[Path], dims: int, metric: Metric) -> list[Any]:

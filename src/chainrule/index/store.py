@@ -64,11 +64,11 @@ class Rows:
 
     def close(self) -> None:
         """Write how many there are, and flush everything to the disk."""
-        self.file.seek(0)
-        self.file.write(self._header())
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        with self.file:
+            self.file.seek(0)
+            self.file.write(self._header())
+            self.file.flush()
+            os.fsync(self.file.fileno())
 
 
 class Items:
@@ -147,8 +147,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise damaged(folder, f"{MANIFEST} cannot be read") from error
     raise InputError(
-        f"the index in {folder} was made by another version; delete it and build it again with: chainrule index "
-        f"{folder.parent}"
+        f"the index in {folder} was made by another version; build it again with: chainrule index {folder.parent}"
     )
 
 

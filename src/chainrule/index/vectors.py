@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def write_index(
         count, dims = _write_rows(fresh, blocks, metric)
         graphs: list[str] = []
         if count > EXACT_MOST and approximate.is_installed():
-            graphs = approximate.build_graphs(_mapped(fresh / VECTORS), fresh, metric)
+            graphs = approximate.build_graphs(fresh / VECTORS, fresh, metric)
         about = {
             "count": count, "dims": dims, "metric": metric, "weights": weights,
             "sources": None if sources is None else list(sources), "graphs": graphs,
@@ -159,27 +160,29 @@ def write_index(
 
 def _write_rows(fresh: Path, blocks: Iterable[Block], metric: Metric) -> tuple[int, int]:
     """The files of all rows; gives how many there are, and how many numbers each has."""
-    squares, marks = store.Rows(fresh / SQUARES, "<f4"), store.Rows(fresh / MARKS, "<u8")
-    offsets, vectors = store.Rows(fresh / OFFSETS, "<i8"), None
-    end = 0
-    with (fresh / LINES).open("wb") as lines:
+    with ExitStack() as files:
+
+        def grows(name: str, dtype: str, shape: tuple[int, ...] = ()) -> store.Rows:
+            rows = store.Rows(fresh / name, dtype, shape)
+            files.callback(rows.close)
+            return rows
+
+        squares, marks, offsets = grows(SQUARES, "<f4"), grows(MARKS, "<u8"), grows(OFFSETS, "<i8")
+        lines = files.enter_context((fresh / LINES).open("wb"))
         offsets.add(np.zeros(1))
+        vectors = None
         for block in blocks:
             check_finite(block.vectors, block.names)
-            vectors = vectors or store.Rows(fresh / VECTORS, "<f4", block.vectors.shape[1:])
+            vectors = vectors or grows(VECTORS, "<f4", block.vectors.shape[1:])
             rows = unit(block.vectors) if metric == "cosine" else np.asarray(block.vectors, dtype=np.float32)
             vectors.add(rows)
             squares.add(np.square(rows.astype(np.float64)).sum(1))
             marks.add(block.marks)
             written = [store.item_line(*item) for item in zip(block.names, _labels(block), strict=True)]
-            ends = end + np.cumsum([len(line) for line in written], dtype=np.int64)
-            offsets.add(ends)
-            end = int(ends[-1])
+            offsets.add(lines.tell() + np.cumsum([len(line) for line in written], dtype=np.int64))
             lines.write(b"".join(written))
     if vectors is None or not vectors.count:
         raise InputError("there is nothing to search in: no inputs came; give files or folders to index")
-    for rows_file in (vectors, squares, marks, offsets):
-        rows_file.close()
     return vectors.count, vectors.shape[0]
 
 

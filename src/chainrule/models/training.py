@@ -80,8 +80,8 @@ def language_training(rows: int, columns: int) -> dict[str, Any]:
 def autoencoder_training(rows: int, columns: int) -> dict[str, Any]:
     """AdamW with a cosine; about 1.5 million rows seen, 10 to 300 epochs. Inputs are learned as they are."""
     return {
-        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3, "optimizer.weight_decay": 1e-4,
-        "schedule.name": "cosine", "schedule.warmup": 0.05,
+        "optimizer.name": "adamw", "optimizer.learning_rate": 1e-3 if rows < 2000 else 2e-3,
+        "optimizer.weight_decay": 1e-4, "schedule.name": "cosine", "schedule.warmup": 0.05,
         "train.batch_size": 32 if rows < 2000 else 128, "train.epochs": max(10, min(300, 1_500_000 // max(1, rows))),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chainrule.data.samples import Batch
-from chainrule.tasks.reconstruct import costs_of, seen_by
+from chainrule.tasks.costs import costs_of, seen_by
 
 Floats = NDArray[np.float64]
 

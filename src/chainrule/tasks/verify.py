@@ -1,10 +1,12 @@
 """Verification: whether two photos show one person, also where nobody has seen that person before.
 
-The people of the train split are examples of what tells people apart. A photo's place is the mean direction of the
-photo's and of its mirror image's, and the likeness of two photos is the cosine between their places.
+The people of the train split are examples of what tells people apart. The loss compares what the network gives; but a
+photo's place is what its last layer reads, since that layer learns to tell only these people. It is the mean direction
+of the photo's and of its mirror image's, and the likeness of two photos is the cosine between their places.
 
 Source: Deng, Guo, Xue, Zafeiriou 2018, ArcFace, arXiv:1801.07698; the mirrored photo: section 3.1 of Parkhi, Vedaldi,
-    Zisserman 2015, "Deep face recognition" (BMVC), as averaging over views.
+    Zisserman 2015, "Deep face recognition" (BMVC), as averaging over views; what stands before the last layer serves
+    better elsewhere: Chen et al. 2020, arXiv:2002.05709, section 4.2.
 Differs: see tasks/embed.py, whose losses these are.
 """
 
@@ -14,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,8 +26,10 @@ from chainrule.data.schema import EmbeddingTarget, IdentityTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.metrics import Scorer
 from chainrule.functional.verification import Operating, operating_point, pairs_of, verification_scorer
-from chainrule.tasks.embed import Embed, EmbedConfig
-from chainrule.tasks.task import At, Headline, Loss, Rows
+from chainrule.nn.featured import Featured
+from chainrule.tasks.embed import Embed, EmbedConfig, placed_of
+from chainrule.tasks.reconstruct import seen_by
+from chainrule.tasks.task import At, Headline, Loss, Rows, Task
 
 LOSSES = ("arcface", "triplet", "contrastive")
 
@@ -80,7 +85,7 @@ class Verify:
         """The places, of unit length: of each photo and its mirror image together."""
         image, *others = batch.inputs
         mirrored = replace(batch, inputs=(image.flip(-1), *others))
-        return F.normalize(self.places.embed(network, batch) + self.places.embed(network, mirrored))
+        return F.normalize(_directions(network, batch) + _directions(network, mirrored))
 
     def measure(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The place of each photo and who it is."""
@@ -116,3 +121,16 @@ class Verify:
         """A column for each number of a place."""
         columns = self.embed(network, batch).T.tolist()
         return dict(zip(self.outputs(), columns, strict=True))
+
+
+def _directions(network: nn.Module, batch: Batch) -> Float[Tensor, "B D"]:
+    """What the network's last layer reads, of unit length; what the network gives where it does not tell that."""
+    seen, inner = seen_by(network, batch), placed_of(network).network
+    places = inner.features(*seen) if isinstance(inner, Featured) else inner(*seen)
+    return F.normalize(places.to(torch.promote_types(places.dtype, torch.float32)))
+
+
+def comparing_within(task: Task) -> Embed | None:
+    """What learns by comparing the rows of a batch with each other; None where each is learned from by itself."""
+    places = task.places if isinstance(task, Verify) else task
+    return places if isinstance(places, Embed) and places.unit == "batch" else None

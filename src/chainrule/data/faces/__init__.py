@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chainrule.data import image
 from chainrule.data.config import DataConfig
 from chainrule.data.decoded import joined, media_findings, read_by
+from chainrule.data.faces.align import Cut, Frame, fills, frame_of
 from chainrule.data.faces.detect import INSTALL, installed
 from chainrule.data.faces.records import Crops, FaceRecords, FaceStore, facts_of, seen_faces
 from chainrule.data.faces.schema import NAME, FaceSchema, load_schema
@@ -81,17 +82,21 @@ def read_inputs(inputs: Sequence[Any], schema: FaceSchema) -> FaceRecords:
     blank = photos.blank
     for place, name in enumerate(records.ids):
         trouble = "a single colour all over" if blank[place] else records.trouble(place)
-        if trouble and (blank[place] or schema.align == "eyes"):
+        if trouble and (blank[place] or schema.align != "centre"):
             raise InputError(f"{name}: {trouble}; give a photo of one face, seen from the front")
     return records
 
 
 def _looked_at(photos: ImageRecords, schema: FaceSchema) -> FaceRecords:
-    if schema.align == "eyes" and not installed():
-        raise InputError(f"this run aligns faces by a detector that is not installed here: {INSTALL}")
-    faces = seen_faces(photos) if schema.align == "eyes" else ((),) * len(photos)
+    _need_detector(schema)
+    faces = seen_faces(photos) if schema.align != "centre" else ((),) * len(photos)
     store = FaceStore(**facts_of(photos.store), photos=photos.store, faces=faces, align=schema.align, why="")
     return FaceRecords(store)
+
+
+def _need_detector(schema: FaceSchema) -> None:
+    if schema.align != "centre" and not installed():
+        raise InputError(f"this run looks for faces with a detector that is not installed here: {INSTALL}")
 
 
 def target_of(records: FaceRecords) -> str:
@@ -131,12 +136,22 @@ def learn_schema(train: FaceRecords, options: DataConfig) -> FaceSchema:
     align = train.store.align
     size_px, size_reason = find_size(train, options.image_size)
     channels = options.channels or int(train.photos.shapes[:, 2].max())
-    mean, std = chosen_levels(options, channels) or statistics(Crops(train, align, size_px), channels)
+    frame = _frame(train) if align == "whole" else (0.0, 0.0, 0.0, 0.0)
+    mean, std = chosen_levels(options, channels) or statistics(Crops(train, Cut(align, size_px, frame)), channels)
     return FaceSchema(
         target=IdentityTarget(name=train.store.label_name, classes=classes, counts=counts), align=align,
-        size_px=size_px, channels=channels, mean=mean, std=std, white=train.store.photos.white,
+        size_px=size_px, frame=frame, channels=channels, mean=mean, std=std, white=train.store.photos.white,
         notes=(train.store.why, size_reason, _naming(train.store.label_pattern), levels_note(options, channels)),
     )  # fmt: skip
+
+
+def _frame(train: FaceRecords) -> Frame:
+    """What photos that a face fills usually show about it."""
+    shapes = train.photos.shapes.tolist()
+    faces = [(face, shape) for place, shape in enumerate(shapes) if (face := train.face(place)) is not None]
+    filled = [(face, shape) for face, shape in faces if fills(face, shape)] or faces
+    left, above, right, below = np.median([frame_of(face, shape) for face, shape in filled], axis=0).tolist()
+    return left, above, right, below
 
 
 def _naming(pattern: str) -> str:
@@ -180,7 +195,7 @@ def encode(records: FaceRecords, schema: FaceSchema) -> Samples:
     shape = (schema.channels, *schema.size_px)
 
     def make(place: int) -> NDArray[np.uint8]:
-        return to_channels(records.crop(place, schema.align, schema.size_px), schema.channels).transpose(2, 0, 1)
+        return to_channels(records.crop(place, schema.cut), schema.channels).transpose(2, 0, 1)
 
     pixels = stack(len(records), shape, np.uint8, make, records.store.memory)
     return stacked_samples((pixels,), targets, records.ids)
@@ -203,8 +218,7 @@ def aligned(records: FaceRecords, schema: FaceSchema) -> FaceRecords:
     Raises:
         InputError: they hold no pairs to judge by, or faces are aligned and there is no detector here.
     """
-    if schema.align == "eyes" and not installed():
-        raise InputError(f"this run aligns faces by a detector that is not installed here: {INSTALL}")
+    _need_detector(schema)
     check_people(records, "a part to judge by")
     return records
 

@@ -1,6 +1,9 @@
-"""A face as the network sees it: turned and scaled so that the eyes stand in their places, or the middle of a photo."""
+"""A face as the network sees it: its eyes in their places, or a whole photo that is one, or the middle of a photo."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,22 +11,78 @@ from numpy.typing import NDArray
 from chainrule.data.faces.detect import Face, Point
 from chainrule.data.image.decode import Pixels, resize
 
+Align = Literal["eyes", "whole", "centre"]
+Frame = tuple[float, float, float, float]
+
 EYE_X, EYE_Y = 0.36, 0.46  # where the left eye stands, in shares of the side; the right one mirrored
 BOX_EYES = ((0.30, 0.39), (0.69, 0.39))  # where eyes stand in the square of a face in which none were seen
+FILLED = 0.6  # a face whose side is this share of a photo's shorter side fills it: the photo is cut about a face
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How photos are cut to (H, W).
+
+    eyes: turned, scaled and moved so that the eyes stand in their places. whole: a photo that a face fills is taken as
+    it is, any other is first cut about its face as those photos are. centre: the middle, wherever the face is.
+    """
+
+    align: Align
+    size_px: tuple[int, int]
+    frame: Frame = (0.0, 0.0, 0.0, 0.0)  # whole: what is left, above, right of and below a face, in sides of it
+
+    def __call__(self, pixels: Pixels, face: Face | None) -> Pixels:
+        """The face, or without one the middle of the photo."""
+        if face is None or self.align == "centre":
+            return centre_crop(pixels, self.size_px)
+        if self.align == "eyes":
+            return face_crop(pixels, face, self.size_px)
+        return centre_crop(pixels if fills(face, pixels.shape) else framed(pixels, face, self.frame), self.size_px)
+
+
+def fills(face: Face, shape: tuple[int, ...]) -> bool:
+    """Whether a face takes up a photo of this height and width."""
+    return face.side >= FILLED * min(shape[:2])
+
+
+def frame_of(face: Face, shape: tuple[int, ...]) -> Frame:
+    """What a photo of this height and width shows left of, above, right of and below a face, in sides of it."""
+    right, below = shape[1] - face.left - face.side, shape[0] - face.top - face.side
+    return face.left / face.side, face.top / face.side, right / face.side, below / face.side
+
+
+def framed(pixels: Pixels, face: Face, frame: Frame) -> Pixels:
+    """The photo cut so that it shows this much about the face; edges are repeated."""
+    H, W = pixels.shape[:2]
+    left, above, right, below = (share * face.side for share in frame)
+    y = np.arange(round(face.top - above), round(face.top + face.side + below))
+    x = np.arange(round(face.left - left), round(face.left + face.side + right))
+    return np.ascontiguousarray(pixels[y.clip(0, H - 1)[:, None], x.clip(0, W - 1)])
 
 
 def face_crop(pixels: Pixels, face: Face, size_px: tuple[int, int]) -> Pixels:
     """The photo turned, scaled and moved so that the eyes stand in their places in (H, W); edges are repeated.
 
-    Where no eyes were seen, they are taken to stand where they usually do in the square of a face.
+    Eyes are taken to stand half-way between where they are seen and where they usually are in the square of a face,
+    for both are seen with errors; where no eyes are seen, in the usual places.
     """
-    left, right = face.eyes or usual_eyes(face)
+    left, right = _eyes(face)
     scale = (right[0] - left[0]) / ((1 - 2 * EYE_X) * size_px[1])  # pixels of the photo for one of the crop
     if scale > 1.5:  # else pixels in between would be left out
         small = resize(pixels, _shrunk(pixels.shape, scale))
         across, down = (small.shape[axis] / pixels.shape[axis] for axis in (1, 0))
         pixels, left, right = small, (left[0] * across, left[1] * down), (right[0] * across, right[1] * down)
     return _turned(pixels, left, right, size_px)
+
+
+def _eyes(face: Face) -> tuple[Point, Point]:
+    usual = usual_eyes(face)
+    if face.eyes is None:
+        return usual
+    first, second = (
+        ((x + x_usual) / 2, (y + y_usual) / 2) for (x, y), (x_usual, y_usual) in zip(face.eyes, usual, strict=True)
+    )
+    return first, second
 
 
 def usual_eyes(face: Face) -> tuple[Point, Point]:

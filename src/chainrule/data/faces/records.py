@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from chainrule.data.audit import near_pairs
 from chainrule.data.decoded import MediaRecords, MediaStore
-from chainrule.data.faces.align import centre_crop, face_crop
+from chainrule.data.faces.align import Align, Cut, fills
 from chainrule.data.faces.detect import Detector, Face, installed
-from chainrule.data.faces.schema import Align
 from chainrule.data.image.decode import Pixels
 from chainrule.data.image.records import ImageRecords, ImageStore
 from chainrule.data.schema import class_names
@@ -69,19 +68,16 @@ class FaceRecords(MediaRecords[FaceStore]):
         faces = self.store.faces[int(self.rows[place])]
         return faces[0] if len(faces) == 1 else None
 
-    def crop(self, place: int, align: Align, size_px: tuple[int, int]) -> Pixels:
+    def crop(self, place: int, cut: Cut) -> Pixels:
         """The photo in this place as a network sees it.
 
         Raises:
-            InputError: it is to be aligned, and does not show one face.
+            InputError: it is to be cut about a face, and does not show one, or shows several.
         """
-        pixels = self.photos.images[place]
-        if align == "centre":
-            return centre_crop(pixels, size_px)
         face = self.face(place)
-        if face is None:
+        if face is None and cut.align != "centre":
             raise InputError(f"{self.ids[place]}: {self.trouble(place)}; give a photo of one face, seen from the front")
-        return face_crop(pixels, face, size_px)
+        return cut(self.photos.images[place], face)
 
     def trouble(self, place: int) -> str:
         """Why no face can be cut out of the photo in this place, in words; "" where one can."""
@@ -94,8 +90,7 @@ class Crops(Sequence[Pixels]):
     """What a network sees of some records, cut when it is asked for."""
 
     records: FaceRecords
-    align: Align
-    size_px: tuple[int, int]
+    cut: Cut
     step: int = 1
 
     def __len__(self) -> int:
@@ -107,10 +102,10 @@ class Crops(Sequence[Pixels]):
     def __getitem__(self, place: slice) -> Crops: ...
     def __getitem__(self, place: int | slice) -> Pixels | Crops:
         if isinstance(place, slice):
-            return Crops(self.records, self.align, self.size_px, self.step * (place.step or 1))
+            return Crops(self.records, self.cut, self.step * (place.step or 1))
         if place >= len(self):
             raise IndexError(place)
-        return self.records.crop(place * self.step, self.align, self.size_px)
+        return self.records.crop(place * self.step, self.cut)
 
 
 @lru_cache(maxsize=1)
@@ -143,7 +138,8 @@ def people_records(images: ImageRecords, asked: str) -> FaceRecords:
     """The photos that can be learned from; the others are left out, each with its reason.
 
     Args:
-        asked: "eyes" or "centre" as the person said; "": by the eyes where there is a detector that sees the faces.
+        asked: how they are to be cut; "": whole where a detector sees that faces fill them, else by the eyes; the
+            middle of each where there is none, or it sees few faces.
 
     Raises:
         InputError: nobody says who is on the photos, none is left, or there is no detector where one was asked for.
@@ -160,14 +156,13 @@ def people_records(images: ImageRecords, asked: str) -> FaceRecords:
     align: Align = "centre"
     if asked == "centre":
         why = "the middle of each photo is taken: data.align=centre; no face is looked for"
-    elif asked != "eyes" and not installed():
+    elif not asked and not installed():
         why = "the middle of each photo is taken: there is no face detector (pip install 'chainrule[faces]')"
     else:
         faces = seen_faces(images)
-        one = sum(len(found) == 1 for found in faces)
-        align = "eyes" if asked == "eyes" or one >= SEEN_SHARE * len(faces) else "centre"
-        why = _alignment(faces, align)
-    if align == "eyes":
+        align = _alignment(images, faces, asked)
+        why = _reason(faces, align)
+    if align != "centre":
         for row, found in enumerate(faces):
             if len(found) != 1 and row not in reasons:
                 reasons[row] = SEVERAL if found else NO_FACE
@@ -181,8 +176,20 @@ def people_records(images: ImageRecords, asked: str) -> FaceRecords:
     return FaceRecords(store, kept)
 
 
-def _alignment(faces: Sequence[Sequence[Face]], align: Align) -> str:
+def _alignment(images: ImageRecords, faces: Sequence[Sequence[Face]], asked: str) -> Align:
+    """How photos with these faces are cut."""
+    one = [
+        fills(found[0], shape) for found, shape in zip(faces, images.shapes.tolist(), strict=True) if len(found) == 1
+    ]
+    if not asked and len(one) < SEEN_SHARE * len(faces):
+        return "centre"
+    return "whole" if asked == "whole" or (not asked and 2 * sum(one) > len(one)) else "eyes"
+
+
+def _reason(faces: Sequence[Sequence[Face]], align: Align) -> str:
     one = [found[0] for found in faces if len(found) == 1]
+    if align == "whole":
+        return f"faces fill the photos, which are taken whole; a detector sees one face in {len(one)} of {len(faces)}"
     if align == "centre":
         return (
             f"the middle of each photo is taken: the face detector sees one face in only {len(one)} of {len(faces)} "

@@ -94,7 +94,7 @@ class WindowRecords:
         """(T,) the steps that some window holds."""
         edges = np.zeros(len(self.panel) + 1, np.int64)
         np.add.at(edges, self.rows, 1)
-        np.add.at(edges, self.rows + self.window, -1)
+        np.add.at(edges, np.minimum(self.rows + self.window, len(self.panel)), -1)
         return np.asarray(np.cumsum(edges)[:-1] > 0)
 
 

@@ -134,6 +134,15 @@ def build_front(numbers: Sequence[NumberColumn], categories: Sequence[CategoryCo
     return front
 
 
+def vector_columns(numbers: Sequence[NumberColumn], categories: Sequence[CategoryColumn]) -> list[str]:
+    """The source's column that each place of the vector is from."""
+    columns = [n.source for n in numbers] + [n.source for n in numbers if n.missing]
+    for column in categories:
+        places = min(len(column.categories), MAX_ONE_HOT) + column.missing + (len(column.categories) > MAX_ONE_HOT)
+        columns += [column.name] * places
+    return columns
+
+
 def vector_names(numbers: Sequence[NumberColumn], categories: Sequence[CategoryColumn]) -> list[str]:
     """The name of each place of the vector."""
     names = [n.name for n in numbers] + [f"{n.name} is missing" for n in numbers if n.missing]

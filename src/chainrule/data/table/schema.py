@@ -22,7 +22,7 @@ from chainrule.data.table.columns import (
     number_column,
     numbers_of,
 )
-from chainrule.data.table.front import vector_names
+from chainrule.data.table.front import vector_columns, vector_names
 from chainrule.data.table.records import TableRecords
 from chainrule.errors import InputError
 
@@ -76,8 +76,11 @@ def learn_schema(train: TableRecords, options: DataConfig) -> TableSchema:
     labels = train.labels
     target: Target | None
     if options.task == "reconstruct":
-        names = tuple(vector_names(numbers, categories))
-        target, why = input_target(labels, train.target, options, name="the row", form="numbers", names=names), ""
+        target = input_target(
+            labels, train.target, options, name="the row", form="numbers",
+            names=tuple(vector_names(numbers, categories)), columns=tuple(vector_columns(numbers, categories)),
+        )  # fmt: skip
+        why = ""
     else:
         target, why = (None, "") if labels is None else infer_target(labels, train.target, options.task)
     return TableSchema(

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chainrule.data import delimited
-from chainrule.data.config import DataConfig
+from chainrule.data.config import UNLABELLED, DataConfig
 from chainrule.data.delimited import HEAD_BYTES, ROW_NAME, Layout
 from chainrule.data.encoding import decode_text
 from chainrule.data.kind import Finding
@@ -150,7 +150,7 @@ def store_of(
     wanted = label or (_named(names, options.target, source) if options.target else "")
     seen = frame.drop([n for n in (*options.drop, options.group, options.time) if n in names and n != wanted])
     roles = _roles(seen, wanted, source, texts)
-    if not wanted:
+    if not wanted and (roles.labels or options.task not in UNLABELLED):
         wanted = _chosen_label(roles, header, source)
     written = joined(frame, roles.texts)
     told = [Finding("note", note) for note in notes]
@@ -159,7 +159,10 @@ def store_of(
     others = tuple(name for name in seen.columns if name not in (*roles.texts, wanted))
     if others:
         told.append(Finding("note", f"columns that are no texts are not used: {', '.join(map(repr, others))}"))
-    if options.labels:
+    labels: NDArray[Any] | None = None
+    if not wanted:
+        told.append(Finding("note", "there is no column of labels"))
+    elif options.labels:
         labels = spelt_alike(frame[wanted], options.labels)
     else:
         labels = _values(frame[wanted])
@@ -196,7 +199,7 @@ def _any_texts(frame: pl.DataFrame, label: str) -> Roles | None:
     if not longest or widths[longest] < 1.5:
         return None
     labels = (label,) if label else tuple(name for name in frame.columns if name != longest)
-    return Roles((longest,), labels, widths[longest]) if labels else None
+    return Roles((longest,), labels, widths[longest])
 
 
 def _named(names: Sequence[str], wanted: str, source: str) -> str:
@@ -210,6 +213,11 @@ def _named(names: Sequence[str], wanted: str, source: str) -> str:
 
 
 def _chosen_label(roles: Roles, header: bool, source: str) -> str:
+    if not roles.labels:
+        raise InputError(
+            f"{source} has no column beside {', '.join(map(repr, roles.texts))} that may be the label; --task embed "
+            "and reconstruct learn without"
+        )
     if len(roles.labels) == 1 or roles.labels[0].strip().lower() in LIKELY:
         return roles.labels[0]
     if not header:
