@@ -13,6 +13,7 @@ from benchmarks import (
     mlp_step,
     pixel_fit,
     pixel_tiles,
+    search,
     start_up,
     table_scale,
 )
@@ -25,6 +26,7 @@ PARTS = {
     "decoding": decoding,
     "memory": memory,
     "start_up": start_up,
+    "search": search,
     "loop_overhead": loop_overhead,
     "mlp_step": mlp_step,
     "table_scale": table_scale,

@@ -1,4 +1,4 @@
-"""A series judged moment by moment: how unlikely each is, which column is to blame, and what was expected there."""
+"""A series judged moment by moment: how strange each is, which column is to blame, and what was expected there."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def predict_moments(run: OpenRun, inputs: Any, out: str | Path | None, horizon: int | None) -> polars.DataFrame:
-    """Columns time, score (nats), anomaly, column (the most anomalous one), value and expected (its own): a row for
-    each moment.
+    """Columns time, score (1 is usual), anomaly, column (the strangest one), and its value and what was expected.
 
     Args:
         inputs: a series with the same columns; None: the one that was learned from, all of it.

@@ -32,6 +32,7 @@ from chainrule.fitting import (
     fresh_session,
     resume_training,
     start_training,
+    train_clean,
 )
 from chainrule.models.catalog import CATALOG, published_sizes
 from chainrule.prepare import Prepared, prepare
@@ -112,6 +113,8 @@ def fit(
     for line in training.lines():
         say(line)
     run = _train(training, watch, say, model)
+    if training.prepared.config.polluted:
+        train_clean(training, source, settings, untrained, say, weights)
     if folds is not None:
         cross_validate(source, settings, untrained, folds, run.path, say, weights)
     return run

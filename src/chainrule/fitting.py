@@ -34,6 +34,8 @@ from chainrule.reporting import AUGMENTED, augmented_rows, why_not_xor, write_au
 from chainrule.scoring import baseline_line, fit_baselines, write_scores
 from chainrule.session import Session, resolve_recipe
 from chainrule.sizing import scale_of
+from chainrule.tasks.costs import costs_of
+from chainrule.tasks.reconstruct import Reconstruct
 from chainrule.train.loop import Batches, Plan, smallest_tail, train
 from chainrule.train.probe import probe
 from chainrule.train.report import Report
@@ -55,6 +57,7 @@ KEPT: dict[str, Callable[[Run, Session, Prepared], None]] = {  # what later verb
     "embed": keep_index,
     "reconstruct": keep_statistics,
 }
+CLEAN = "clean"  # in a run's folder, the run that was trained without the anomalies of data.polluted
 HARMLESS = ("train.time_limit", "train.save_every", "train.retries")  # these leave the weights as planned
 
 
@@ -80,7 +83,9 @@ class Training:
     @cached_property
     def baselines(self) -> list[dict[str, Any]]:
         """What trivial and classical models score on the test split."""
-        return fit_baselines(self.prepared.kind, self.prepared.schema, self.session.task, self.samples)
+        built_again = isinstance(self.session.task, Reconstruct)
+        size = costs_of(self.session.module).network.code_size if built_again else 0
+        return fit_baselines(self.prepared.kind, self.prepared.schema, self.session.task, self.samples, size)
 
     def lines(self) -> Iterator[str]:
         """What a person hears before the first step: what it is, what is wrong with it, what baselines score."""
@@ -119,6 +124,10 @@ class Training:
         metrics, rows = write_scores(
             self.run, self.session, self.prepared, self.samples, self.baselines, self.per_epoch(), self.began
         )
+        if (self.run.path / CLEAN / "metrics.json").is_file():
+            twin = Run.open(self.run.path / CLEAN).read("metrics.json")
+            metrics["clean"] = {name: twin[name] for name in ("test", "interval")}
+            self.run.write("metrics.json", metrics)
         if self.session.task.name in KEPT:
             KEPT[self.session.task.name](self.run, self.session, self.prepared)
         used = uses(self.run.path, self.session.task.name, self.prepared.kind.NAME)
@@ -264,6 +273,26 @@ def cross_validate(
     folder = Run.open(run)
     folder.write("metrics.json", {**folder.read("metrics.json"), "folds": summary})
     return summary
+
+
+def train_clean(
+    training: Training, source: Any, settings: Settings, model: str | nn.Module | None, tell: Callable[[str], None],
+    weights: str | Path | None = None,
+) -> None:  # fmt: skip
+    """Train once more in ``run``/clean without the anomalies of data.polluted, and score it on the same test rows.
+
+    The scores join metrics.json and the report of the run.
+    """
+    path, test = training.run.path, training.prepared.parts["test"]
+    clean = {**settings, "data.polluted": 0.0}
+    twin = start_training(source, clean, copy.deepcopy(model), path / CLEAN, weights)
+    twin.prepared.parts["test"], twin.samples["test"] = test, twin.session.encode(test)
+    with closing(twin.run):
+        for _ in twin:
+            pass
+        metric, _ = twin.session.task.headline
+        tell(f"clean       {metric} {twin.finish()['test'][metric]:.4g}, trained without anomalies")
+    training.finish()
 
 
 def _without_names(settings: Settings) -> tuple[Settings, str]:

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from chainrule.data.audit import audit, leaks
 from chainrule.data.config import UNLABELLED, DataConfig
 from chainrule.data.kind import DataKind, Finding
-from chainrule.data.order import generator_of
+from chainrule.data.labels import counted
+from chainrule.data.normal import normal_rows
 from chainrule.data.samples import Records
-from chainrule.data.schema import ClassTarget, LabelsTarget, NumberTarget, Target, class_names
+from chainrule.data.schema import ClassTarget, InputTarget, LabelsTarget, NumberTarget, Target
 from chainrule.data.sources import Source, lone_folder, open_source
 from chainrule.data.split import answerable, complete, folds
 from chainrule.errors import InputError, MissingTargetError
@@ -26,6 +26,7 @@ from chainrule.recognise import recognise, refuse_second, refuse_unplaced
 Parts = dict[str, Records]  # "train", "valid", "test"
 LABELLED = (ClassTarget, NumberTarget, LabelsTarget, type(None))  # targets that stand in the data as a label each row
 MEDIA = ("image", "audio", "video")  # kinds of files, whose folders are classes
+FEW = 5  # classes that are named
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     for name in once.values():
         found = kind.findings(read.parts[name])
         findings += found if len(once) == 1 else _told_of(name, found)
-    usable, dropped = _labelled(read.parts)
+    usable, dropped = _labelled(read.parts, config)
     if fold is None:
         parts, divided = complete(usable, config)
     else:
@@ -133,6 +134,7 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
         audited, keep = audit(parts, config.remove_duplicates, classes)
         parts = {name: records.select(keep[name]) for name, records in parts.items()}
         findings += audited
+    findings += _judging_only(schema.target, train.labels)
     if train.labels is None and isinstance(schema.target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target to learn; name it with --target")
     if train.labels is not None and isinstance(schema.target, LABELLED):
@@ -143,43 +145,18 @@ def prepare(value: Any, config: DataConfig, schema: Any = None, fold: tuple[int,
     )  # fmt: skip
 
 
-def normal_rows(parts: Parts, config: DataConfig) -> tuple[Parts, list[Finding]]:
-    """The parts with only normal rows to learn from and to set the threshold by; the test part keeps its anomalies.
-
-    With ``data.polluted`` that share of the rows to learn from is made of anomalies, as if nobody had noticed them.
-
-    Raises:
-        InputError: there are no labels, no rows of the normal classes, or no anomalies to pollute with.
-    """
-    kept = dict(parts)
-    told: list[Finding] = []
-    for name in ("train", "valid"):
-        records = parts[name]
-        if records.labels is None:
-            raise InputError("data.normal names classes, but there are no labels; name their column with --target")
-        names = class_names(records.labels)
-        normal = np.isin(names, config.normal)
-        if not normal.any():
-            known = ", ".join(sorted(set(names.tolist()))[:10])
-            raise InputError(f"no row of {name} is of data.normal={', '.join(config.normal)}; the classes are {known}")
-        rows = np.flatnonzero(normal)
-        if config.polluted:
-            count = round(len(rows) * config.polluted / (1 - config.polluted))
-            strange = np.flatnonzero(~normal)
-            if len(strange) < count:
-                raise InputError(
-                    f"data.polluted={config.polluted:g} needs {count} anomalies in {name}, there are {len(strange)}"
-                )
-            drawn = generator_of(config.split_seed, len(rows))
-            chosen = strange[torch.randperm(len(strange), generator=drawn)[:count].numpy()]
-            rows = np.sort(np.concatenate((rows, chosen)))
-        mixed = f", {count} of them anomalies by data.polluted" if config.polluted else ""
-        of = ", ".join(config.normal)
-        told.append(
-            Finding("note", f"{name}: {len(rows):,} of {len(records):,} rows are taken as normal ({of}){mixed}")
-        )
-        kept[name] = records.select(rows)
-    return kept, told
+def _judging_only(target: Target | None, labels: NDArray[Any] | None) -> list[Finding]:
+    """That labels could tell anomalies, where nobody said what is normal."""
+    if labels is None or not isinstance(target, InputTarget) or target.normal or len(target.classes) < 2:
+        return []
+    shown = ", ".join(target.classes[:FEW]) + (", ..." if len(target.classes) > FEW else "")
+    classes, rows = counted(labels)
+    commonest = classes[int(np.argmax(rows))]
+    text = (
+        f"the labels ({shown}) are not learned, and no anomalies are scored: all rows count as normal; "
+        f"--set data.normal={commonest} learns from that class alone and scores the others as anomalies"
+    )
+    return [Finding("note", text)]
 
 
 def _refuse_one_class(source: Source, read: Read) -> None:
@@ -271,14 +248,24 @@ def read_for_scoring(value: Any, config: DataConfig, kind: DataKind, target: Tar
     if above and source.path and source.path.name in classes:
         source = replace(source, path=above)
     options = replace(config, valid="", test="")
-    if source.parts:
-        parts = {name: _only(kind.read(part, options)) for name, part in source.parts.items()}
-    else:
-        parts = kind.read(source, options)
+    try:
+        parts = _read_all(source, options, kind)
+    except MissingTargetError:
+        if isinstance(target, LABELLED):
+            raise
+        parts = _read_all(source, replace(options, target="", normal=(), polluted=0.0), kind)  # labels only judge
     chosen = next(parts[name] for name in ("test", "all", "valid", "train") if name in parts)
     if chosen.labels is None and isinstance(target, LABELLED):
         raise InputError(f"{source.original or 'this data'} has no target, so it cannot be scored; use predict")
+    if isinstance(target, InputTarget) and target.normal:
+        chosen = _labelled({"": chosen}, options)[0][""]
     return answerable(chosen)
+
+
+def _read_all(source: Source, options: DataConfig, kind: DataKind) -> Mapping[str, Records]:
+    if source.parts:
+        return {name: _only(kind.read(part, options)) for name, part in source.parts.items()}
+    return kind.read(source, options)
 
 
 def _told_of(part: str, findings: list[Finding]) -> list[Finding]:
@@ -290,8 +277,10 @@ def _only(parts: Parts) -> Records:
     return next(iter(parts.values()))
 
 
-def _labelled(parts: Parts) -> tuple[Parts, list[Finding]]:
-    """The parts without records whose target is missing, and what was left out."""
+def _labelled(parts: Parts, config: DataConfig) -> tuple[Parts, list[Finding]]:
+    """The parts without records whose target is missing, and what was left out; all of them where labels only judge."""
+    if config.task == "reconstruct" and not config.normal:
+        return parts, []
     kept, findings = {}, []
     for name, records in parts.items():
         missing = None if records.labels is None else missing_labels(records.labels)

@@ -103,7 +103,7 @@ def _gather(
             "repeat": f"chainrule fit SOURCE --model {session.recipe.model_name} --recipe {run.path}/recipe.json",
         },
         environment={key: str(value) for key, value in run.read("environment.json").items()},
-        sections=_sections(run, session, prepared, rows),
+        sections=(*_cost_of_anomalies(metrics), *_sections(run, session, prepared, rows)),
         limits=("A truth table is its own test set: the score says that it was learned, no more.",) if itself else (),
     )
 
@@ -113,6 +113,23 @@ def _parts_of_nats(judged: Sequence[Mapping[str, Any]]) -> Sequence[Series]:
     names = [name for name in judged[0]["valid"] if name.endswith("_nats")] if judged else []
     steps = [event["step"] for event in judged]
     return [Series(name=n.removesuffix("_nats"), x=steps, y=[e["valid"][n] for e in judged]) for n in names]
+
+
+def _cost_of_anomalies(metrics: Mapping[str, Any]) -> tuple[Section, ...]:
+    """What anomalies among the rows to learn from cost, where data.polluted mixed some in."""
+    if "clean" not in metrics:
+        return ()
+    without = metrics["clean"]["test"]
+    rows = [
+        [name, f"{value:.4g}", f"{without[name]:.4g}"] for name, value in metrics["test"].items() if name in without
+    ]
+    return (
+        Section(
+            title="What anomalies among the rows to learn from cost",
+            text="Both are scored on the same test rows; the run without them is in the folder clean.",
+            table=[["score", "with them", "without them"], *rows],
+        ),
+    )
 
 
 def _mistakes(

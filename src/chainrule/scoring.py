@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from chainrule.data.kind import DataKind
-from chainrule.data.samples import Samples
-from chainrule.data.schema import ClassTarget, MaskTarget, TranscriptTarget
+from chainrule.data.samples import Batch, Samples
+from chainrule.data.schema import ClassTarget, InputTarget, MaskTarget, TranscriptTarget
 from chainrule.errors import InputError
+from chainrule.evaluate.anomaly_baselines import anomaly_baselines
 from chainrule.evaluate.baselines import MAX_ROWS, Inputs, baselines, rows_within, strongest
 from chainrule.evaluate.cases import CLASS_COLUMNS, class_table
 from chainrule.evaluate.embedding_baselines import embedding_baselines
@@ -30,8 +32,9 @@ from chainrule.evaluate.views import AVERAGED, View, mean_of_views
 from chainrule.prepare import Prepared
 from chainrule.recognise import find_kind
 from chainrule.session import DIMS, Session
-from chainrule.settling import SETTLE
+from chainrule.settling import SETTLE, said_of_threshold
 from chainrule.tasks.embed import Embed
+from chainrule.tasks.reconstruct import Reconstruct
 from chainrule.tasks.segment import Segment
 from chainrule.tasks.task import Rows, Task
 from chainrule.train.run import Run
@@ -39,6 +42,7 @@ from chainrule.train.run import Run
 WIDE_ROWS = 10_000  # train rows that baselines see where a row has no columns but pixels
 TEST_ROWS = 100_000  # test rows that baselines are scored on
 SEEN_ROWS = 4_096  # rows that are read at once for them
+MOST_PIXELS = 4_096  # of a picture that baselines build again
 
 
 Fit = Callable[[Mapping[str, Any], Any, Task], list[dict[str, Any]]]  # of samples by split, schema, task
@@ -49,7 +53,6 @@ BASELINES: dict[str, Fit] = {  # by task or data kind, where rows are no columns
     "translate": lambda samples, schema, task: translation_baselines(
         samples["train"], samples["test"], schema, task.score
     ),
-    "reconstruct": lambda samples, schema, task: [],
     "embed": lambda samples, schema, task: _place_baselines(samples, schema, task),
     "verify": lambda samples, schema, task: face_baselines(
         samples["train"],
@@ -75,8 +78,16 @@ def _place_baselines(samples: Mapping[str, Samples], schema: Any, task: Task) ->
     )
 
 
-def fit_baselines(kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
-    """Trivial and classical models on the same split, scored on test by the network's own score function."""
+def fit_baselines(
+    kind: DataKind, schema: Any, task: Task, samples: Mapping[str, Samples], code_size: int = 0
+) -> list[dict[str, Any]]:
+    """Trivial and classical models on the same split, scored on test by the network's own score function.
+
+    Args:
+        code_size: of what is built again, how many numbers stand for a row; 0: as many as usual.
+    """
+    if isinstance(task, Reconstruct):
+        return anomaly_baselines(samples, task, partial(_values, kind, schema), code_size, kind.NAME == "table")
     own = BASELINES.get(task.name) or BASELINES.get(kind.NAME)
     return own(samples, schema, task) if own else _columns_baselines(kind, schema, task, samples)
 
@@ -108,6 +119,22 @@ def _inputs(kind: DataKind, schema: Any, samples: Samples, limit: int) -> Inputs
         assert batch.targets is not None
         parts.append({"targets": batch.targets.cpu().numpy(), **kind.classical(batch, schema)})
     return Inputs(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _values(kind: DataKind, schema: Any, batch: Batch) -> tuple[NDArray[Any], NDArray[Any], bool]:
+    """(B, F) what is to be built again, where it is known, and whether in the network's units; of large rows less."""
+    form, first = schema.target.form, batch.inputs[0]
+    if form == "tokens":
+        tokens, lengths = (x.cpu().numpy() for x in batch.inputs[:2])
+        return tokens, (np.arange(tokens.shape[1]) < lengths[:, None]).astype(np.float64), True
+    if form == "pixels" and first[0].numel() <= MOST_PIXELS:
+        pixels = first.flatten(1).float().cpu().numpy() / 255
+        return pixels, np.ones_like(pixels), True
+    if schema.target.window:
+        seen, known = (x.flatten(1).cpu().numpy() for x in batch.inputs)
+        return seen, known, True
+    vector = kind.classical(batch, schema)["vector"]
+    return vector, np.ones_like(vector), kind.NAME == "table"
 
 
 def baseline_line(entries: list[dict[str, Any]], metric: str) -> str:
@@ -201,6 +228,8 @@ def write_scores(
         "epochs": -(-run.counters["step"] // per_epoch),
         "steps": run.counters["step"],
     }
+    if isinstance(session.schema.target, InputTarget):
+        metrics["threshold"] = said_of_threshold(session.schema.target, len(samples["valid"]))
     if isinstance(session.schema.target, MaskTarget):
         table = class_table(rows["test"], session.schema.target.classes)
         metrics["classes"] = {name: dict(zip(CLASS_COLUMNS, scores, strict=True)) for name, *scores in table}

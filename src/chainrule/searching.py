@@ -159,7 +159,11 @@ class Searcher:
     def _collections(self, sources: Sequence[Any]) -> list[Collection]:
         """What an index is made of: the sources, or where there are none, the run's own data."""
         if not sources:
-            return own_collections(self.run.prepared().parts)
+            try:
+                return own_collections(self.run.prepared().parts)
+            except InputError as error:
+                words = f"chainrule index {self.run.path} SOURCE, in Python run.index(data)"
+                raise InputError(f"{error}; or say what to search in: {words}") from error
         return [part for source in sources for part in read_collection(self.run.session, source)]
 
     def _asked(self, index: VectorIndex, one: Any) -> Asked:

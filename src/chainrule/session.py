@@ -237,8 +237,9 @@ class Session:
             yield from (Answer(answer.classes.cpu(), answer.shares.cpu()) for answer in found)
 
     def moments(self, samples: WindowSamples) -> Moments:
-        """What each moment of a series pays, and what was expected there: the means over the windows that hold it."""
-        found = MomentSums(len(samples.records.panel), len(samples.records.panel.names))
+        """How strange each moment of a series is, and what was expected: the means over the windows that hold it."""
+        target = self.schema.target
+        found = MomentSums(len(samples.records.panel), target.usual or (1.0,) * len(target.names))
         self.module.eval()
         with torch.inference_mode(), self.arithmetic.autocast():
             for rows in portions(samples, PREDICT_ROWS):

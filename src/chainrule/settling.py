@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.samples import Records, Samples
+from chainrule.data.schema import InputTarget
 from chainrule.data.series.window_samples import WindowSamples
 from chainrule.evaluate.baselines import rows_within
 from chainrule.evaluate.calibration import choose_threshold
-from chainrule.functional.anomaly import precision_of, threshold_of, usual_misfit
+from chainrule.functional.anomaly import false_alarm_bounds, precision_of, threshold_of, usual_misfit
 from chainrule.functional.forecast_metrics import stretch_of
 from chainrule.session import PREDICT_ROWS, Session
 from chainrule.tasks.classify import Classify
@@ -82,6 +83,20 @@ def _usual(session: Session, task: Reconstruct, train: Records, samples: Samples
         found["code_mean"] = rounded(rows["codes"].mean(0))
         found["code_precision"] = tuple(rounded(row) for row in precision)
     return found
+
+
+def said_of_threshold(target: InputTarget, rows: int) -> dict[str, Any]:
+    """The score from which rows are called anomalies, the false alarms that it was set for, and how well that is known.
+
+    Args:
+        rows: of the validation split; of windows that overlap only so many count as lie side by side.
+    """
+    apart = max(1, rows // max(1, target.window))
+    low, high = false_alarm_bounds(apart, target.false_alarms)
+    return {
+        "score": target.threshold, "false_alarms": target.false_alarms, "rows": apart, "interval": [low, high],
+        "few": apart < 1 / target.false_alarms - 1,
+    }  # fmt: skip
 
 
 def rounded(values: NDArray[np.float64]) -> tuple[float, ...]:

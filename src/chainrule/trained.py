@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -314,6 +314,7 @@ class TrainedRun:
             folds = metrics["folds"]
             mean, spread = folds["mean"][name], folds["std"][name]
             lines.append(f"folds       {name} {mean:.4g} +- {spread:.4g} over {folds['k']} folds")
+        lines += _of_anomalies(metrics, name)
         baseline = metrics["baseline"]
         if baseline:
             lines.append(f"baseline    {baseline['name']} {name} {baseline[name]:.4g}")
@@ -322,3 +323,20 @@ class TrainedRun:
         words = [first[1], "evaluate", *(verb for verb, _ in more), "resume --epochs N"]
         lines.append(f"next        {' · '.join(words)}")
         return lines
+
+
+def _of_anomalies(metrics: Mapping[str, Any], name: str) -> list[str]:
+    """From which score a row is called an anomaly, and what anomalies among the rows to learn from cost."""
+    lines = []
+    if "threshold" in metrics:
+        limit = metrics["threshold"]
+        low, high = (f"{share:.2g}" for share in limit["interval"])
+        few = ", too few for a lower share" if limit["few"] else ""
+        lines.append(
+            f"threshold   score {limit['score']:.4g}, so that a share of {limit['false_alarms']:.3g} of normal rows is "
+            f"called anomalies; by {limit['rows']:,} validation rows{few} it lies between {low} and {high}"
+        )
+    if "clean" in metrics:
+        clean = metrics["clean"]["test"][name]
+        lines.append(f"clean       {name} {clean:.4g} without the anomalies among the rows to learn from")
+    return lines

@@ -21,6 +21,9 @@ VERBS = {
     "explain": "run source as_json debug",
     "trace": "source target model lr symbols out settings as_json debug",
     "generate": "run prompt number length temperature top_k top_p repetition stop of seed out as_json debug",
+    "search": "run one k out as_json debug",
+    "feed": "run more liked k out as_json debug",
+    "index": "run sources as_json debug",
     "models": "name out settings as_json debug",
     "datasets": "name as_json debug",
 }

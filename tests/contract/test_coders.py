@@ -199,6 +199,8 @@ def test_the_codebook_is_used_and_the_codes_are_its_entries() -> None:
     assert len(indices.unique()) > 50  # of 512, by 768 places: few entries are far from all z
     code = network.encode(rows).view(64, 12, 16)
     assert torch.equal(code, network.codebook[indices])
+    near = (code + 1e-3 * torch.randn_like(code)).flatten(1)
+    assert torch.equal(network.eval().decode(near), network.decode(code.flatten(1)))
 
 
 def test_configs_are_frozen() -> None:

@@ -28,7 +28,7 @@ def _all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def rebuilt(run: TrainedRun, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Grey images as an autoencoder builds them again."""
     session = run.session
-    records = session.kind.read_inputs(images, run.prepared.options)
+    records = session.kind.read_inputs([images], session.schema)
     _, built = built_again(session, session.encode(records))
     return (255 * built[:, 0]).round().astype(np.uint8)
 

@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 from polars.testing import assert_frame_equal
 from tests.alike import SHAPES, draw, draw_shapes, learned
+from tests.sentences import reviews
 
 import chainrule
 from chainrule.errors import InputError
+from chainrule.index import VectorIndex
 from chainrule.indexing import marks_of
 from chainrule.searching import in_turn
 
@@ -91,20 +93,49 @@ def test_a_feed_shows_the_likes_of_each_in_turn(embedded: chainrule.TrainedRun, 
     assert len(every) == every["id"].n_unique() == 57
 
 
-def test_a_feed_shows_no_copies(shapes: Path, tmp_path: Path) -> None:
-    run = learned(shapes, tmp_path / "run", steps=4)
-    for number in range(25):  # most of the nearest are the same picture
-        (tmp_path / "many").mkdir(exist_ok=True)
+def test_a_feed_shows_no_copies(embedded: chainrule.TrainedRun, shapes: Path, tmp_path: Path) -> None:
+    run = chainrule.load(shutil.copytree(embedded.path, tmp_path / "run"))
+    (tmp_path / "many").mkdir()
+    for number in range(25):  # the nearest are all the same picture
         shutil.copy(shapes / "rings/07.png", tmp_path / f"many/{number}.png")
     run.index([shapes, tmp_path / "many"])
-    found = run.feed([shapes / "rings/03.png"], k=40)
-    assert len(found) == 40
-    samples = run.session.encode(run.session.kind.read_inputs([shapes], run.session.schema))
-    marks = dict(zip(samples.ids, marks_of(samples).tolist(), strict=True))
-    same = marks["rings/07.png"]
-    shown = [marks.get(name, same) for name in found["id"]]
-    assert len(set(shown)) == 40
-    assert same in shown
+    pixels = np.array(Image.open(shapes / "rings/07.png"))
+    pixels[0, 0] ^= 1
+    assert len({Path(name).parent for name in run.search(pixels[None], k=26)["id"]}) == 2
+    found = run.feed([pixels[None]], k=5)
+    names = [Path(name) for name in found["id"]]
+    copies = [name for name in names if name == Path("rings/07.png") or not name.parent.name]
+    assert (len(names), len(copies)) == (5, 1)
+
+
+def test_marks_do_not_depend_on_the_rows_beside(tmp_path: Path) -> None:
+    texts, labels = reviews(40)
+    frame = pl.DataFrame({"text": texts, "label": labels})
+    run = chainrule.fit(
+        frame, task="embed", out=tmp_path / "run",
+        set={"data.kind": "text", "train.steps": 1, "train.batch_size": 8, "data.target": "label"},
+    )  # fmt: skip
+    lines = ["a film", "a lovely film with a plot", "the dull end of this song", "a lovely film with a"]
+    together = run.session.encode(run.opened.inputs(lines))
+    alone = [marks_of(run.session.encode(run.opened.inputs([line])))[0] for line in lines]
+    assert marks_of(together).tolist() == alone
+    assert len(set(alone)) == 4
+    assert run.search(texts[5], k=39).height == 39
+    assert "left out" in run.notes[0]
+
+
+def test_a_row_of_a_table_is_known_again(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    columns = {name: generator.normal(size=50) for name in "abc"}
+    frame = pl.DataFrame({**columns, "sort": generator.choice(["x", "y", "z"], 50)})
+    frame.write_csv(tmp_path / "rows.csv")
+    frame[[7]].write_csv(tmp_path / "one.csv")
+    run = chainrule.fit(
+        tmp_path / "rows.csv", task="reconstruct", model="autoencoder", out=tmp_path / "run", set={"train.steps": 5}
+    )
+    found = run.search(tmp_path / "one.csv", k=50)
+    assert len(found) == 49
+    assert found["likeness"].max() < 1
 
 
 def test_turns_end_when_nothing_is_left() -> None:
@@ -134,10 +165,20 @@ def test_other_weights_make_another_index(shapes: Path, tmp_path: Path) -> None:
 def test_a_finished_run_keeps_an_index_of_another_collection(shapes: Path, tmp_path: Path) -> None:
     run = learned(shapes, tmp_path / "run", steps=4)
     run.index(shapes / "rings")
-    again = chainrule.resume(run.path, epochs=4)
-    with pytest.raises(InputError, match="made by other weights"):
-        again.search("00.png")
-    assert len(again.index()) == 60
+    chainrule.resume(run.path, epochs=4)
+    assert VectorIndex.open(run.path / "index").manifest.sources == [str(shapes / "rings")]
+    assert len(run.index()) == 60
+    chainrule.resume(run.path, epochs=5)
+    assert VectorIndex.open(run.path / "index").manifest.sources == []
+
+
+def test_folds_have_no_index(shapes: Path, tmp_path: Path) -> None:
+    run = chainrule.fit(
+        shapes, task="embed", model="resnet9", out=tmp_path / "run", folds=2,
+        set={"train.steps": 2, "model.widths": (4, 4, 4, 4)},
+    )  # fmt: skip
+    assert (run.path / "index").is_dir()
+    assert not list((run.path / "folds").glob("*/index"))
 
 
 def test_an_index_over_other_collections(embedded: chainrule.TrainedRun, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.config import DataConfig
+from chainrule.data.normal import with_anomalies
 from chainrule.data.parts import (
     PLACED_CELLS,
     PLACED_GROUPS,
@@ -82,7 +83,8 @@ def complete(
     """The parts train, valid and test, those that the source does not give carved from train; and in words how.
 
     ``parts`` is what a kind read: "all", or some of "train", "valid" and "test". A given part without rows, or without
-    the labels that train has, is no part to score on: it is left out and said.
+    the labels that train has, is no part to score on: it is left out and said. With ``data.normal`` a test part that
+    is carved gets the anomalies that nothing is learned from, unless rows are divided by time.
 
     Raises:
         InputError: no train part, or too few rows to carve from.
@@ -97,6 +99,8 @@ def complete(
     if valid_share or test_share:
         shares = (1 - valid_share - test_share, valid_share, test_share)
         cut = _cut(train, _widened(train, shares, config.task), config, stratify)
+        if config.normal and test_share and train.labels is not None and train.times is None:
+            cut = _tested_on_anomalies(train, cut, config)
         carved = {"train": cut.train} | ({"valid": cut.valid} if valid_share else {})
         carved |= {"test": cut.test} if test_share else {}
         found |= {name: train.select(rows) for name, rows in carved.items()}
@@ -138,6 +142,15 @@ def _cut(records: Records, shares: Shares, config: DataConfig, stratify: bool | 
     part, words = _divide(_facts(records, config, stratify), shares, config)
     kept, gap = _with_gaps(records, part)
     return _split_of(kept, words + gap)
+
+
+def _tested_on_anomalies(records: Records, cut: Split, config: DataConfig) -> Split:
+    """The cut with the anomalies that nothing is learned from in its test part."""
+    assert records.labels is not None
+    groups = _group_codes(records)
+    train, valid, test, words = with_anomalies(records.labels, groups, cut.train, cut.valid, cut.test, config)
+    how = cut.reason.partition(" rows ")[2]
+    return Split(train, valid, test, f"{len(train)} / {len(valid)} / {len(test)} rows {how}{words}")
 
 
 def _spans(records: Records) -> Ints | None:
@@ -245,7 +258,7 @@ def _usable(parts: Mapping[str, Records], train: Records) -> tuple[dict[str, Rec
 
 
 def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Facts:
-    classes = groups = times = None
+    classes = times = None
     names: list[Any] = []
     spans = _spans(records)
     if stratify is None:
@@ -254,10 +267,7 @@ def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Fact
         classes, names = codes_of(records.labels)
         classes[classes < 0] = len(names)
         names = [*names, "(none)"]
-    if records.groups is not None:
-        groups, known = codes_of(records.groups)
-        alone = np.flatnonzero(groups < 0)
-        groups[alone] = len(known) + np.arange(len(alone))  # a row without a group is a group of its own
+    groups = _group_codes(records)
     if records.times is not None:
         times, moments = codes_of(records.times if spans is None else spans[:, 0])
         if records.times.dtype.kind not in "biufmM":  # those are in order already
@@ -266,6 +276,16 @@ def _facts(records: Records, config: DataConfig, stratify: bool | None) -> _Fact
             times = rank[times]
     numbers = config.task != "classify" and records.labels is not None and records.labels.dtype.kind in "iuf"
     return _Facts(len(records), classes, groups, times, tuple(map(name_of, names)), numbers)
+
+
+def _group_codes(records: Records) -> Ints | None:
+    """A code for each row's group; a row without one is a group of its own."""
+    if records.groups is None:
+        return None
+    groups, known = codes_of(records.groups)
+    alone = np.flatnonzero(groups < 0)
+    groups[alone] = len(known) + np.arange(len(alone))
+    return groups
 
 
 def _split_of(part: Ints, words: str) -> Split:

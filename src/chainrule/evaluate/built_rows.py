@@ -172,13 +172,13 @@ class Windows:
 
     @property
     def values(self) -> polars.DataFrame:
-        """A row for each step: "window", "step" and the columns."""
+        """A row for each step: "window", "step" and the columns, to a millionth of their spread."""
         import polars
 
         N, T, C = self.array.shape
         places = {"window": np.repeat(np.arange(N), T), "step": np.tile(np.arange(T), N)}
-        columns = dict(zip(self.names, self.array.reshape(N * T, C).T, strict=True))
-        return polars.DataFrame({**places, **columns})
+        columns = zip(self.names, self.array.reshape(N * T, C).T, strict=True)
+        return polars.DataFrame({**places, **{name: _rounded(values) for name, values in columns}})
 
     def compared(self, title: str, truth: Self, ids: Sequence[str]) -> Section:
         """A chart of each column of a few windows."""
@@ -263,6 +263,12 @@ def _parts(rows: Any, size: int) -> list[Any]:
 
 def _line(name: str, values: NDArray[np.float64], dashed: bool = False) -> Series:
     return Series(name=name, x=np.arange(len(values)), y=values, dashed=dashed)
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    spread = float(np.nanstd(values)) if np.isfinite(values).any() else 0.0
+    rounded: NDArray[np.float64] = values.round(6 - int(np.floor(np.log10(spread)))) if spread > 0 else values
+    return rounded
 
 
 def _cell(value: Any) -> str:

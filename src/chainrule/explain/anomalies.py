@@ -1,4 +1,4 @@
-"""Why rows are unlikely: which column, place, moment or word of a row was built worst from its code.
+"""Why rows are strange: which column, place, moment or word of a row was built worst from its code.
 
 The error of an autoencoder falls apart into those of single numbers, pixels and tokens, so no further method is needed:
 what is shown is the score itself, taken apart.
@@ -36,7 +36,7 @@ class Strange:
     """One row, or one stretch of a series."""
 
     id: str
-    score: float  # nats, of texts nats a token
+    score: float
     called: bool | None  # an anomaly; None where no threshold is settled
     label: str  # what it is known to be; "" where nothing is known
     parts: tuple[Part, ...]  # the largest first
@@ -51,7 +51,7 @@ class Strange:
 
 @dataclass(frozen=True)
 class AnomalyExplanation:
-    """The most unlikely rows, taken apart."""
+    """The strangest rows, taken apart."""
 
     rows: tuple[Strange, ...]
     notes: tuple[str, ...]
@@ -88,7 +88,7 @@ class AnomalyExplanation:
         heads = [
             {"heading": title, "lines": [], "trusted": True, "chart": safe(figure)} for title, figure in self.overview
         ]
-        return render_page("What is unlikely, and why", self.notes, heads, (), rows)
+        return render_page("What is strange, and why", self.notes, heads, (), rows)
 
     def save(self, path: str | Path) -> None:
         """Write the page."""
@@ -97,11 +97,11 @@ class AnomalyExplanation:
 
 def told(shown: int, rows: int, scores: Sequence[float], threshold: float, false_alarms: float, noun: str) -> str:
     """How many rows there are, and how many of them are called anomalies."""
-    line = f"the {shown} most unlikely of {rows:,} {noun}"
+    line = f"the {shown} strangest of {rows:,} {noun}; a score of 2 is usual"
     if not threshold:
         return line
     called = sum(score >= threshold for score in scores)
     return (
-        f"{line}; {called:,} of them score {threshold:.4g} or more and are called anomalies, as "
-        f"{false_alarms:.0%} of the validation split do"
+        f"{line}; {called:,} score {threshold:.4g} or more and are called anomalies, as {false_alarms:.0%} of the "
+        "validation split do"
     )

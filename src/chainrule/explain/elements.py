@@ -1,4 +1,4 @@
-"""The errors of single numbers, pixels and tokens of a few rows, and how each kind of data shows them."""
+"""How far single numbers, pixels and tokens of a few rows are from what was built, shown as their kind of data is."""
 
 from __future__ import annotations
 
@@ -32,36 +32,38 @@ from chainrule.tasks.costs import costs_of, seen_by
 
 SHOWN = 8  # rows
 MOST_BARS = 16  # columns of a row in its chart
-WORST = 0.1  # of a picture's pixels, whose share of the error is told
+WORST = 0.1  # of a picture's pixels, whose share of the misfit is told
 
 Seen = tuple[list[Part], list[tuple[str, str]]]  # parts of a row, titles and figures
 
 
 @dataclass(frozen=True)
 class Elements:
-    """What a few rows are, what was built of them, and what each of their elements pays. On the CPU."""
+    """What a few rows are, what was built of them, and how far each of their elements is off. On the CPU."""
 
     truth: Tensor  # (N, ...) as Costs has it
     built: Tensor
-    nats: Tensor
-    squares: Tensor
+    misfits: Tensor  # of columns with names in units of what is usual for each
     inputs: Tensor  # (N, ...) what the network was given
 
 
 @torch.inference_mode()
-def elements_of(module: Fronted, samples: Samples, rows: NDArray[np.int64]) -> Elements:
-    """In float32, built from mean codes; of a row that is seen in pieces the one that pays most."""
+def elements_of(module: Fronted, target: InputTarget, samples: Samples, rows: NDArray[np.int64]) -> Elements:
+    """In float32, built from mean codes; of a row that is seen in pieces the one that fits least."""
     module.eval()
     batch = samples.batch(torch.from_numpy(rows)).to(next(module.parameters()).device)
     seen, costs = seen_by(module, batch), costs_of(module)
     outputs, _ = costs.network.coded(seen)
-    nats = costs.nats(seen, outputs)
+    misfits = costs.misfits(seen, outputs)
+    if target.names:
+        misfits = misfits / torch.tensor(target.usual or (1.0,), device=misfits.device)
     built = costs.built(outputs)
     if costs.form == "tokens":  # nothing beyond a row's end
         built = built * (torch.arange(built.shape[1], device=built.device) < seen[1][:, None])
-    found = (costs.truth(seen), built, nats, costs.squares(seen, outputs), seen[0])
-    pieces = len(nats) // len(rows)
-    worst = nats.flatten(1).sum(1).view(-1, pieces).argmax(1) + pieces * torch.arange(len(rows), device=nats.device)
+    found = (costs.truth(seen), built, misfits, seen[0])
+    pieces = len(misfits) // len(rows)
+    places = pieces * torch.arange(len(rows), device=misfits.device)
+    worst = misfits.flatten(1).sum(1).view(-1, pieces).argmax(1) + places
     return Elements(*(values[worst].float().cpu() for values in found))
 
 
@@ -69,10 +71,10 @@ def explain_rows(
     module: Fronted, target: InputTarget, schema: Any, samples: Samples, scores: NDArray[np.float64],
     labels: Sequence[str],
 ) -> AnomalyExplanation:  # fmt: skip
-    """Take the most unlikely rows apart.
+    """Take the strangest rows apart.
 
     Args:
-        scores: (N,) nats of each row.
+        scores: (N,) of each row.
         labels: of each row; empty where there are none.
 
     Raises:
@@ -81,7 +83,7 @@ def explain_rows(
     if not len(samples):
         raise InputError("there are no samples to explain")
     chosen = np.argsort(-scores, kind="stable")[:SHOWN]
-    elements = elements_of(module, samples, chosen)
+    elements = elements_of(module, target, samples, chosen)
     looked_at = LOOKS[schema.kind](elements, schema, samples, chosen)
     rows = [
         Strange(
@@ -96,11 +98,11 @@ def explain_rows(
 
 
 def columns_of(elements: Elements, schema: Any, samples: Samples, rows: NDArray[np.int64]) -> Iterator[Seen]:
-    """Of rows of a table: each column's share of the squared error, its value and what was expected."""
+    """Of rows of a table: each column's share of the misfit, its value and what was expected."""
     names = _owners(schema)
     distinct = list(dict.fromkeys(names))
     places = torch.tensor([distinct.index(name) for name in names])
-    sums = torch.zeros(len(elements.squares), len(distinct)).index_add_(1, places, elements.squares)
+    sums = torch.zeros(len(elements.misfits), len(distinct)).index_add_(1, places, elements.misfits)
     shares = sums / sums.sum(1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     true, built = (frame_of(values.numpy(), schema) for values in (elements.truth, elements.built))
     for row, of_row in enumerate(shares):
@@ -111,7 +113,7 @@ def columns_of(elements: Elements, schema: Any, samples: Samples, rows: NDArray[
         ]  # fmt: skip
         shown = parts[:MOST_BARS]
         named = [f"{part.name} = {part.value}, not {part.expected}" for part in shown]
-        yield parts, [("share of the row's error", bars_svg(named, [part.share for part in shown]))]
+        yield parts, [("share of the row's misfit", bars_svg(named, [part.share for part in shown]))]
 
 
 def _owners(schema: Any) -> list[str]:
@@ -129,49 +131,49 @@ def _cell(value: Any) -> str:
 
 
 def places_of_pictures(elements: Elements, schema: Any, samples: Samples, rows: NDArray[np.int64]) -> Iterator[Seen]:
-    """Of pictures: where the squared error lies, as a map over the picture, and what was expected."""
+    """Of pictures: where the misfit lies, as a map over the picture, and what was expected."""
     shape = (schema.channels, *schema.size_px)
     true, built = (
         pictures_of(values.flatten(1).numpy(), schema.channels, schema.size_px).repeat(3 // schema.channels, 3)
         for values in (elements.truth, elements.built)
     )
     axes = axes_of(schema, 2)
-    for row, squares in enumerate(elements.squares.view(-1, *shape).sum(1)):
-        y, x, held = _centre(squares)
+    for row, misfits in enumerate(elements.misfits.view(-1, *shape).sum(1)):
+        y, x, held = _centre(misfits)
         parts = [Part(f"the worst {WORST:.0%} of the pixels, around row {y + 1}, column {x + 1}", held)]
         tensor = elements.inputs[row].view(shape)
         figures = [
             ("as the network sees it", draw(tensor, None, true[row])),
             ("as it was expected", draw(tensor, None, built[row])),
-            ("brighter: more of the error", draw(tensor, scaled(squares), true[row])),
+            ("brighter: further from it", draw(tensor, scaled(misfits), true[row])),
         ]
         yield parts, [(title, panel(pixels, axes, None)) for title, pixels in figures]
 
 
 def places_of_sounds(elements: Elements, schema: Any, samples: Samples, rows: NDArray[np.int64]) -> Iterator[Seen]:
-    """Of recordings: where in time and pitch the squared error lies, as a map over the spectrogram."""
+    """Of recordings: where in time and pitch the misfit lies, as a map over the spectrogram."""
     axes = axes_of(schema, 2)
     built = spectrograms_of(elements.built.numpy(), schema)[:, ::-1]  # the lowest band first, as the tensors have it
     true = spectrograms_of(elements.truth.numpy(), schema)[:, ::-1]
-    for row, squares in enumerate(elements.squares[:, 0]):
-        band, frame, held = _centre(squares)
+    for row, misfits in enumerate(elements.misfits[:, 0]):
+        band, frame, held = _centre(misfits)
         where = f"around {frame * schema.hop_samples / schema.sample_rate_hz:.2f} s, band {band + 1} of {schema.mels}"
         tensor = elements.inputs[row]
         figures = [
             ("as the network hears it", draw(tensor, None, true[row], axes.upright)),
             ("as it was expected", draw(tensor, None, built[row], axes.upright)),
-            ("brighter: more of the error", draw(tensor, scaled(squares), true[row], axes.upright)),
+            ("brighter: further from it", draw(tensor, scaled(misfits), true[row], axes.upright)),
         ]
         parts = [Part(f"the worst {WORST:.0%} of the spectrogram, {where}", held)]
         yield parts, [(title, panel(pixels, axes, None)) for title, pixels in figures]
 
 
-def _centre(squares: Tensor) -> tuple[int, int, float]:
-    """The place of the largest error, neighbours averaged, and the share of the worst tenth of all places."""
-    place = int(smoothed(squares, 16).argmax())
-    worst = squares.flatten().sort(descending=True).values
+def _centre(misfits: Tensor) -> tuple[int, int, float]:
+    """The place of the largest misfit, neighbours averaged, and the share of the worst tenth of all places."""
+    place = int(smoothed(misfits, 16).argmax())
+    worst = misfits.flatten().sort(descending=True).values
     held = worst[: max(1, round(WORST * len(worst)))].sum() / worst.sum().clamp(min=torch.finfo(torch.float32).tiny)
-    return place // squares.shape[1], place % squares.shape[1], float(held)
+    return place // misfits.shape[1], place % misfits.shape[1], float(held)
 
 
 def words_of_texts(elements: Elements, schema: Any, samples: Samples, rows: NDArray[np.int64]) -> Iterator[Seen]:
@@ -180,7 +182,7 @@ def words_of_texts(elements: Elements, schema: Any, samples: Samples, rows: NDAr
     built = texts_of(elements.built.numpy(), schema)
     for place, row in enumerate(rows.tolist()):
         spans = spans_of(schema.tokenizer, samples.texts[row], schema.max_tokens)
-        nats = [float(elements.nats[place, span.first + 1 : span.last + 1].sum()) for span in spans]
+        nats = [float(elements.misfits[place, span.first + 1 : span.last + 1].sum()) for span in spans]
         total = sum(nats) or 1.0
         order = sorted(range(len(spans)), key=lambda number: -nats[number])
         parts = [Part(spans[number].text, nats[number] / total, f"{nats[number]:.3g} nats") for number in order]
@@ -200,10 +202,9 @@ LOOKS: dict[str, Look] = {  # by data kind
     "table": columns_of, "image": places_of_pictures, "audio": places_of_sounds, "text": words_of_texts,
 }  # fmt: skip
 NOUNS = {"table": "rows", "image": "images", "audio": "recordings", "text": "texts"}
-SQUARED = "error is the squared difference from what was built"
 MEANINGS = {
-    "table": f"shares are those of each column; {SQUARED}, in standard units",
-    "image": f"maps show where the error lies, each on its own scale; {SQUARED}",
-    "audio": f"maps show when and at which pitch the error lies, each on its own scale; {SQUARED}, in standard units",
+    "table": "shares: of each column in how far the row is from what was built, in units of what is usual for it",
+    "image": "maps show where the picture is far from what was built, each on its own scale",
+    "audio": "maps show when and at which pitch the sound is far from what was built, each on its own scale",
     "text": "nats of a word: minus the logarithm of the probability it was given",
 }

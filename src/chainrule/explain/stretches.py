@@ -1,4 +1,4 @@
-"""Which moments of a series are unlikely: stretches of them, the columns that are to blame, and what was expected."""
+"""Which moments of a series are strange: stretches of them, the columns that are to blame, and what was expected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Stretch = tuple[int, int]  # the first step, and the one after the last
 def explain_moments(
     panel: Panel, moments: Moments, schema: WindowSchema, steps: NDArray[np.int64]
 ) -> AnomalyExplanation:
-    """Take the most unlikely stretches of a series apart.
+    """Take the strangest stretches of a series apart.
 
     Args:
         steps: that are looked at; only those a window holds have a score.
@@ -48,9 +48,9 @@ def explain_moments(
         f"{count:,} of {int(known.sum()):,} moments score {limit:.4g} or more and are called anomalies, "
         f"{several}, as {schema.target.false_alarms:.0%} of the validation split's do"
         if called
-        else f"no moment is called an anomaly; these are the most unlikely {count:,} of {int(known.sum()):,}, {several}"
+        else f"no moment is called an anomaly; these are the strangest {count:,} of {int(known.sum()):,}, {several}"
     )
-    notes = (how, f"a moment's score is the mean of its nats over the {schema.window} windows that hold it")
+    notes = (how, f"a moment's score is its mean misfit over the {schema.window} windows that hold it; 1 is usual")
     first, last = np.flatnonzero(known)[[0, -1]].tolist()
     marks = [(a - first, b - first) for a, b in found]
     figure = curve_svg([scores[first : last + 1]], marks, panel.written([first, last]), line)
@@ -76,8 +76,8 @@ def _strange(
 ) -> Strange:  # fmt: skip
     begin, end = stretch
     peak = begin + int(np.nanargmax(scores[begin:end]))
-    squares = ((panel.values - expected) / np.array(schema.target.std))[begin:end] ** 2
-    sums = np.where(np.isfinite(squares), squares, 0.0).sum(0)
+    misfits = moments.misfits[begin:end]
+    sums = np.where(np.isfinite(misfits), misfits, 0.0).sum(0)
     shares = sums / max(float(sums.sum()), np.finfo(float).tiny)
     order = np.argsort(-shares, kind="stable")
     value, built = panel.values[peak], expected[peak]

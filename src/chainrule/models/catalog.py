@@ -257,7 +257,7 @@ CATALOG: dict[str, Entry] = {
         training=autoencoder_training,
         published={"shape": (3, 128, 128), "widths": (256, 256), "codes": 512, "code_dim": 64},  # small ImageNet
         paper="van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937",
-        reference="torch.nn layers, torch.cdist; tests/parity/test_autoencoder.py",
+        reference="torch.nn layers, a search through all entries; tests/parity/test_autoencoder.py",
     ),
     "lstm_autoencoder": Entry(
         config=LSTMAutoencoderConfig, build=LSTMAutoencoder, takes=("sequence", "tokens"), kinds=("series", "text"),

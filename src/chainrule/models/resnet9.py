@@ -84,10 +84,16 @@ class ResNet9(nn.Module):
         self.layer3 = nn.Sequential(ConvNorm(third, fourth, pool=True), Residual(fourth))
         self.linear = nn.Linear(fourth, config.num_classes)
 
+    def maps(self, image: Float[Tensor, "B C H W"]) -> tuple[Tensor, ...]:
+        """The map of each stage; all but the first are half as wide and high as the one before."""
+        first = self.prep(image)
+        second = self.layer1(first)
+        third = self.layer2(second)
+        return first, second, third, self.layer3(third)
+
     def features(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D"]:
         """The embedding: the largest value of each channel of the last stage."""
-        x = self.layer3(self.layer2(self.layer1(self.prep(image))))
-        return torch.amax(x, dim=(2, 3))
+        return torch.amax(self.maps(image)[-1], dim=(2, 3))
 
     def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         """Logits per class."""

@@ -7,7 +7,7 @@ Letters: N places of a code, K entries of the codebook, D numbers of an entry; z
 nearest to it.
 
 Source: van den Oord, Vinyals, Kavukcuoglu 2017, arXiv:1711.00937, equations 1 to 3 and figure 1.
-Reference: torch.nn layers and torch.cdist, compared in tests/parity/test_autoencoder.py.
+Reference: torch.nn layers and a search through all entries, compared in tests/parity/test_autoencoder.py.
 Differs: convolutions as in nn/coders.py instead of residual blocks. z goes through a batch norm without gain and bias,
     and entries start as normal numbers: both have one scale from the start, so that few entries are never chosen
     (Lancucki et al. 2020, arXiv:2005.08520, section 3.1) and z cannot shrink to make commitment cheap.

@@ -152,9 +152,9 @@ class Reconstruct:
             rows["tokens"] = rows["elements"]
         if isinstance(coder, Quantised):
             rows["indices"] = coder.indices(*seen).view(len(batch), -1)
-        return rows | self._labels(batch)
+        return rows | self.labels(batch)
 
-    def _labels(self, batch: Batch) -> dict[str, Tensor]:
+    def labels(self, batch: Batch) -> dict[str, Tensor]:
         """The class of each row, where there are labels, and where it is said what is normal whether it is not."""
         if batch.targets is None:
             return {}
@@ -308,4 +308,5 @@ def mean_of(values: NDArray[Any], weights: Weights) -> Any:
 def share_of(called: NDArray[np.bool_], among: NDArray[np.bool_], weights: Weights) -> Any:
     """The share of rows that are called, among some."""
     kept = among.astype(np.float64) if weights is None else weights * among
-    return (kept * called).sum(-1) / kept.sum(-1)
+    total = kept.sum(-1)
+    return np.where(total > 0, (kept * called).sum(-1) / np.maximum(total, 1), np.nan)  # a draw may have none of them

@@ -1,12 +1,14 @@
 """Verification: whether two photos show one person, also where nobody has seen that person before.
 
 The people of the train split are examples of what tells people apart. The loss compares what the network gives; but a
-photo's place is what its last layer reads, since that layer learns to tell only these people. It is the mean direction
-of the photo's and of its mirror image's, and the likeness of two photos is the cosine between their places.
+photo's place is what its last layer reads, since that layer learns to tell only these people, beside the stage below,
+averaged over 4 x 4 parts of the photo: fine features, and where they are. Both count alike. It is the mean direction of
+the photo's and of its mirror image's, and the likeness of two photos is the cosine between their places.
 
-Source: Deng, Guo, Xue, Zafeiriou 2018, ArcFace, arXiv:1801.07698; the mirrored photo: section 3.1 of Parkhi, Vedaldi,
-    Zisserman 2015, "Deep face recognition" (BMVC), as averaging over views; what stands before the last layer serves
-    better elsewhere: Chen et al. 2020, arXiv:2002.05709, section 4.2.
+Source: Deng, Guo, Xue, Zafeiriou 2018, ArcFace, arXiv:1801.07698; two stages together: Sun, Wang, Tang 2014, "Deep
+    learning face representation from predicting 10,000 classes" (CVPR), section 3.1; the mirrored photo: Parkhi,
+    Vedaldi, Zisserman 2015, "Deep face recognition" (BMVC), as averaging over views; what stands before the last layer
+    serves better elsewhere: Chen et al. 2020, arXiv:2002.05709, section 4.2.
 Differs: see tasks/embed.py, whose losses these are.
 """
 
@@ -26,12 +28,14 @@ from chainrule.data.schema import EmbeddingTarget, IdentityTarget
 from chainrule.errors import InputError, nearest
 from chainrule.functional.metrics import Scorer
 from chainrule.functional.verification import Operating, operating_point, pairs_of, verification_scorer
-from chainrule.nn.featured import Featured
+from chainrule.nn.featured import Featured, Staged
+from chainrule.tasks.costs import seen_by
 from chainrule.tasks.embed import Embed, EmbedConfig, placed_of
-from chainrule.tasks.reconstruct import seen_by
 from chainrule.tasks.task import At, Headline, Loss, Rows, Task
 
 LOSSES = ("arcface", "triplet", "contrastive")
+MARGIN = 0.5  # radians, of arcface, as its authors have it
+GRID = 4  # parts of a photo, down and across, of which the last stage but one is averaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class VerifyConfig:
     loss: str = "arcface"  # arcface, triplet or contrastive
     dims: int = 128  # numbers in an embedding
     margin: float = 0.0  # radians (arcface), or distance of unit vectors (triplet, contrastive); 0: the usual one
-    scale: float = 16.0  # arcface: factor on the cosines
+    scale: float = 32.0  # arcface: factor on the cosines
     false_accept: float = 0.01  # share of pairs of two validation people that the threshold may take for one person
 
     def __post_init__(self) -> None:
@@ -53,7 +57,8 @@ class VerifyConfig:
 
     def likeness(self) -> EmbedConfig:
         """The same as settings of an embedding."""
-        return EmbedConfig(loss=self.loss, dims=self.dims, margin=self.margin, scale=self.scale)
+        margin = self.margin or (MARGIN if self.loss == "arcface" else 0.0)
+        return EmbedConfig(loss=self.loss, dims=self.dims, margin=margin, scale=self.scale)
 
 
 class Verify:
@@ -124,9 +129,18 @@ class Verify:
 
 
 def _directions(network: nn.Module, batch: Batch) -> Float[Tensor, "B D"]:
-    """What the network's last layer reads, of unit length; what the network gives where it does not tell that."""
-    seen, inner = seen_by(network, batch), placed_of(network).network
-    places = inner.features(*seen) if isinstance(inner, Featured) else inner(*seen)
+    """The place of each photo as it is, of unit length."""
+    (image,), inner = seen_by(network, batch), placed_of(network).network
+    if not isinstance(inner, Featured):
+        return _unit(inner(image))
+    places = _unit(inner.features(image))
+    if not isinstance(inner, Staged):
+        return places
+    grid = _unit(F.adaptive_avg_pool2d(inner.maps(image)[-2], GRID).flatten(1))
+    return F.normalize(torch.cat((places, grid), dim=1))
+
+
+def _unit(places: Tensor) -> Tensor:
     return F.normalize(places.to(torch.promote_types(places.dtype, torch.float32)))
 
 

@@ -39,7 +39,7 @@ __all__ = ["NAME", "FaceRecords", "FaceSchema", "load_schema"]
 
 GIVES = ("image",)
 AUGMENT = AugmentConfig
-USUAL_PX = 64  # the longer side of what a network sees of a photo
+USUAL_PX = 48  # the longer side of what a network sees of a photo
 LARGEST_PX = 512
 FEWEST_PEOPLE = 2  # of a part: pairs of one person and pairs of two
 ACCEPTED = (
@@ -256,6 +256,7 @@ def pieces(schema: FaceSchema, takes: str) -> int:
 def usual_settings(schema: FaceSchema, takes: str, rows: int) -> dict[str, Any]:
     """Few photos of each person: they are mirrored, moved, turned, lit and partly covered, and seen many times."""
     return {
+        "train.epochs": max(10, min(40, 200_000 // max(1, rows))), "optimizer.learning_rate": 2e-3,
         "augment.flip": "yes", "augment.shift": 0.1, "augment.rotate": 10.0, "augment.scale": 0.1,
         "augment.brightness": 0.15, "augment.contrast": 0.3, "augment.erase": 0.3,
     }  # fmt: skip

@@ -233,7 +233,10 @@ def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def pairs_of_arrays(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, str]]:
-    """Which arrays make (X, y) of each part ("all", or "train", "valid", "test"); empty where they make no tables."""
+    """Which arrays make (X, y) of each part ("all", or "train", "valid", "test"); empty where they make no tables.
+
+    y is "" where X is all that there is of a part.
+    """
     parts: dict[str, list[str]] = {}
     for name in shapes:
         words = name.lower().replace("-", "_").split("_")
@@ -250,6 +253,8 @@ def _pair(names: list[str], shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
     def target_like(name: str) -> bool:
         return bool(set(name.lower().replace("-", "_").split("_")) & set(TARGET_NAMES))
 
+    if len(names) == 1 and len(shapes[names[0]]) == 2:
+        return names[0], ""
     tables = [n for n in names if len(shapes[n]) == 2 and not target_like(n)]
     if len(tables) != 1:
         return None
@@ -260,15 +265,18 @@ def _pair(names: list[str], shapes: Mapping[str, tuple[int, ...]]) -> tuple[str,
 
 
 def read_arrays(arrays: Mapping[str, Any]) -> tuple[dict[str, pl.DataFrame], str]:
-    """The frames of each part, and the target's name. Raises InputError where no part has one 2-D X and one y."""
+    """The frames of each part, and the target's name ("" without one). Raises InputError where no part has a 2-D X."""
     pairs = pairs_of_arrays({name: as_array(value).shape for name, value in arrays.items()})
     if not pairs:
         raise InputError("expected one 2-D array (the columns) and one 1-D array (the target), such as x and y")
-    frames = {}
+    frames, target = {}, ""
     for part, (x, y) in pairs.items():
         width = as_array(arrays[x]).shape[1]
         names = [str(n) for n in as_array(arrays.get("feature_names", ()))]
-        frames[part], target = from_pair(arrays[x], arrays[y], names if len(names) == width else ())
+        if y:
+            frames[part], target = from_pair(arrays[x], arrays[y], names if len(names) == width else ())
+        else:
+            frames[part] = to_frame(arrays[x])
     return frames, target
 
 

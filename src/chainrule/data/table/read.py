@@ -12,8 +12,9 @@ import polars as pl
 
 from chainrule.data import delimited
 from chainrule.data.bilingual import sentence_columns
-from chainrule.data.config import DataConfig
+from chainrule.data.config import UNLABELLED, DataConfig
 from chainrule.data.kind import Finding
+from chainrule.data.schema import InputTarget
 from chainrule.data.sentences import head_of, head_of_json_lines, head_of_parquet, roles_of
 from chainrule.data.sources import Source, open_source
 from chainrule.data.table import frames
@@ -23,6 +24,7 @@ from chainrule.data.table.schema import TableSchema
 from chainrule.errors import InputError, MissingTargetError, nearest
 
 TARGET_NAMES = ("target", "label", "labels", "class", "y", "outcome", "response")
+LABEL_NAMES = ("target", "label", "labels", "class", "anomaly", "outlier")  # of what only judges
 PARQUET = {".parquet", ".pq"}
 JSON_LINES = {".jsonl", ".ndjson"}
 
@@ -56,7 +58,8 @@ def _recognises_file(path: Path) -> str | None:
         return f"JSON lines with {len(names)} columns" if len(names) >= 2 and not texts else None
     if ending == ".npz":
         pairs = frames.pairs_of_arrays(frames.array_shapes(path))
-        return f"arrays: {', '.join(f'{x} (columns) and {y} (target)' for x, y in pairs.values())}" if pairs else None
+        named = (f"{x} (columns)" + (f" and {y} (target)" if y else "") for x, y in pairs.values())
+        return f"arrays: {', '.join(named)}" if pairs else None
     if ending not in delimited.ALWAYS | delimited.PERHAPS:
         return None
     layout = delimited.sniff(path)
@@ -171,7 +174,8 @@ def _records(
     names = tuple(frame.columns)
     found = list(notes)
     if not target or options.target:
-        target, why = _choose_target(names, options.target, header, source)
+        choose = _choose_label if options.task in UNLABELLED and not options.target else _choose_target
+        target, why = choose(names, options.target, header, source)
         found += [Finding("note", why)] if why else []
     for role, name in (
         ("data.group", options.group),
@@ -188,7 +192,7 @@ def _records(
         frame, np.arange(len(frame), dtype=np.int64), names, target, options.group, options.time, header,
         formats, (*found, *more),
     )  # fmt: skip
-    return _with_known_roles(records, source)
+    return _with_known_roles(records, source, needed=options.task not in UNLABELLED or bool(options.normal))
 
 
 def _choose_target(names: tuple[str, ...], wanted: str, header: bool, source: str) -> tuple[str, str]:
@@ -220,6 +224,14 @@ def _choose_target(names: tuple[str, ...], wanted: str, header: bool, source: st
     raise InputError(f"which column of {source} is to be predicted? Say it with --target COLUMN; there are: {shown}")
 
 
+def _choose_label(names: tuple[str, ...], wanted: str, header: bool, source: str) -> tuple[str, str]:
+    """The column of labels, where nothing is to be predicted from the others, and why; "" where there is none."""
+    usual = [name for name in names if name.strip().lower() in LABEL_NAMES] if len(names) > 1 else []
+    if len(usual) != 1:
+        return "", "every column is learned from; --target COLUMN names one of labels, which is not"
+    return usual[0], f"{usual[0]!r} is taken as the label by its name and not learned from; --target COLUMN for another"
+
+
 def typed(
     frame: pl.DataFrame,
     decimal_comma: bool = False,
@@ -246,23 +258,30 @@ def typed(
     return frame, tuple(formats), notes
 
 
-def _with_known_roles(records: TableRecords, source: str) -> TableRecords:
-    """Without empty rows and rows that have no target, both counted; group and time must be whole."""
+def _with_known_roles(records: TableRecords, source: str, needed: bool) -> TableRecords:
+    """Without empty rows and rows that have no target where one is needed, both counted; group and time must be whole.
+
+    Where none is needed a label alone makes no row.
+    """
     frame = records.frame
-    empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
-    unlabelled = _missing(frame[records.target]) & ~empty
+    values = frame if needed else frame.drop(records.target, strict=False)
+    if not values.width:
+        raise InputError(f"{source} has one column only, the label {records.target!r}; expected columns to learn from")
+    empty = values.select(pl.all_horizontal(pl.all().is_null())).to_series().to_numpy()
+    unlabelled = _missing(frame[records.target]) & ~empty if needed and records.target else np.zeros_like(empty)
     notes = [*_rows_note(empty, "empty and left out", "note")]
     notes += _rows_note(unlabelled, f"without a value of the target {records.target!r} and left out", "warning")
     keep = ~(empty | unlabelled)
     if not keep.any():
-        raise InputError(f"{source}: no row has a value of the target {records.target!r}")
+        lacking = f"no row has a value of the target {records.target!r}" if needed else "all rows are empty"
+        raise InputError(f"{source}: {lacking}")
     for role, name in (("data.group", records.group), ("data.time", records.time)):
         gone = np.flatnonzero(_missing(frame[name]) & keep) if name else np.empty(0, dtype=np.int64)
         if len(gone):
             raise InputError(
                 f"{role}: column {name!r} is missing in {len(gone)} rows, first {_rows(gone)}; fill or drop them"
             )
-    if frame[records.target].dtype.is_temporal():
+    if needed and records.target and frame[records.target].dtype.is_temporal():
         raise InputError(f"the target {records.target!r} holds dates; expected labels or numbers")
     if records.time and not (frame[records.time].dtype.is_temporal() or frame[records.time].dtype.is_numeric()):
         raise InputError(f"data.time: column {records.time!r} holds text that is no date; expected dates or numbers")
@@ -304,12 +323,18 @@ def read_inputs(inputs: Any, schema: TableSchema) -> TableRecords:
     files = (
         tuple((start, name) for start, (_, _, name) in zip(starts, read_items, strict=True)) if len(items) > 1 else ()
     )
-    target = schema.target.name if schema.target else ""
+    target = _label_of(schema)
     whole = target in frame.columns and not _missing(frame[target]).any()
     return TableRecords(
         frame, np.arange(len(frame), dtype=np.int64), schema.names, target if whole else "",
         header=schema.header, notes=tuple(notes), files=files,
     )  # fmt: skip
+
+
+def _label_of(schema: TableSchema) -> str:
+    """The column of the target, or of labels that only judge; "" where there is none."""
+    target = schema.target
+    return "" if target is None else target.label if isinstance(target, InputTarget) else target.name
 
 
 def _items(inputs: Any) -> list[Any]:
@@ -362,7 +387,7 @@ def _only_table(arrays: Mapping[str, Any], name: str) -> Any:
 
 def _named_by_place(frame: pl.DataFrame, schema: TableSchema, name: str) -> pl.DataFrame:
     """The frame with the schema's column names, with or without the target among them."""
-    without = [n for n in schema.names if schema.target is None or n != schema.target.name]
+    without = [n for n in schema.names if n != _label_of(schema)]
     for names in (without, list(schema.names)):
         if len(names) == frame.width:
             return frame.rename(dict(zip(frame.columns, names, strict=True)))
