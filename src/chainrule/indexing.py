@@ -85,20 +85,26 @@ def fingerprint(path: Path) -> str:
 
 def _blocks(session: Session, collections: Sequence[Collection]) -> Iterator[Block]:
     """All items with their vectors, a block at a time."""
-    counts = Counter[str]()
-    if len(collections) > 1:
-        for _, records in collections:
-            counts.update(set(records.ids))
-    for prefix, records in collections:
+    for prefix, records in zip(_prefixes(collections), (records for _, records in collections), strict=True):
         for start in range(0, len(records), ROWS):
             few = records.select(np.arange(start, min(start + ROWS, len(records))))
             samples = session.encode(few)
             yield Block(
                 vectors=session.embed(samples),
-                names=[f"{prefix}/{name}" if counts[name] > 1 else name for name in few.ids],
+                names=[prefix + name for name in few.ids],
                 labels=None if few.labels is None else class_names(few.labels).tolist(),
                 marks=marks_of(samples),
             )
+
+
+def _prefixes(collections: Sequence[Collection]) -> list[str]:
+    """What stands before the names of each collection: nothing where no other has one of its names."""
+    if len(collections) == 1:
+        return [""]
+    counts = Counter[str]()
+    for _, records in collections:
+        counts.update(set(records.ids))
+    return [f"{name}/" if any(counts[one] > 1 for one in records.ids) else "" for name, records in collections]
 
 
 def marks_of(samples: Samples) -> NDArray[np.uint64]:

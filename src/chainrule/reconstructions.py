@@ -56,7 +56,7 @@ def reconstructions(run: Run, session: Session, prepared: Prepared, rows: Rows) 
     if isinstance(costs_of(session.module).network, Variational):
         sections.append(_used(session, records))
     if len(records) > 1:
-        sections.append(_between(session, records))
+        sections.append(ways_between(session, records))
     return (*sections, _fresh(run, session))
 
 
@@ -115,7 +115,7 @@ def _used(session: Session, records: Records) -> Section:
     )
 
 
-def _between(session: Session, records: Records) -> Section:
+def ways_between(session: Session, records: Records) -> Section:
     """Evenly spaced codes on the way from one test row's to another's."""
     ends = evenly(len(records), 2 * WAYS)
     half = len(ends) // 2

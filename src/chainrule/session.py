@@ -17,7 +17,7 @@ from chainrule.data.kind import DataKind
 from chainrule.data.labels import encode_targets
 from chainrule.data.order import seed_of
 from chainrule.data.samples import Batch, ClassedSamples, Records, Samples, TensorSamples, joined
-from chainrule.data.schema import ClassTarget, EmbeddingTarget, SentenceTarget, Target, TokensTarget
+from chainrule.data.schema import ClassTarget, EmbeddingTarget, InputTarget, SentenceTarget, Target, TokensTarget
 from chainrule.data.series.window_samples import WindowSamples
 from chainrule.data.versions import version_settings
 from chainrule.errors import InputError
@@ -25,6 +25,7 @@ from chainrule.models.catalog import Entry, serving, variant
 from chainrule.models.weights import Weights, load_weights
 from chainrule.nn.fronted import Fronted
 from chainrule.recipe import CUSTOM, Recipe, Settings, build_recipe, construct, find_entry, part_of
+from chainrule.tasks.costs import costs_of
 from chainrule.tasks.embed import Embed, EmbedConfig
 from chainrule.tasks.moments import Moments, MomentSums
 from chainrule.tasks.segment import Segment
@@ -168,6 +169,8 @@ class Session:
         """
         target = self.schema.target
         widths = {len(self.task.outputs())}
+        if isinstance(target, InputTarget):  # what rows pay is looked at, not what is built
+            widths = {1 + len(costs_of(self.module).network.penalties)}
         widths |= {1} if isinstance(target, ClassTarget) and len(target.classes) == 2 else set()
         rows = torch.arange(min(2, len(samples)))
         batch = self.arithmetic.place_batch(samples.batch(rows, torch.Generator().manual_seed(0)))

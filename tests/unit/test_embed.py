@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,31 @@ def built(loss: str, classes: int = 3, **config: Any) -> tuple[Embed, Behind]:
 
 def batch(rows: int = 6) -> Batch:
     return Batch((torch.randn(rows, 5, dtype=torch.float64),), torch.arange(rows) % 3, torch.arange(rows))
+
+
+def test_the_margin_rises_over_the_first_steps() -> None:
+    task, network = built("arcface", margin=0.4, warmup=0.5)
+    rows = batch()
+    assert rows.targets is not None
+    places = network(*rows.inputs)
+    for step, share in ((0, 1 / 20), (9, 0.5), (19, 1.0), (39, 1.0)):
+        (term,) = task.loss(network, rows, At(step, 40, torch.Generator()))
+        logits = arcface_logits(places, network.network.centres, rows.targets, 0.4 * share, 16.0)
+        torch.testing.assert_close(term.total, cross_entropy_sum(logits, rows.targets), rtol=1e-12, atol=0)
+
+
+def test_places_lie_near_their_centres_and_not_opposite_to_all(tmp_path: Path) -> None:
+    """With the whole margin from the first step, ten classes end at cosines of -0.9 and below."""
+    settings = {**SETTINGS, "task.dims": 16, "train.epochs": 12}
+    training = start_training(blobs(400, 10, 20), settings, "resnet9", tmp_path / "run")
+    with closing(training.run):
+        for _ in training:
+            pass
+    session = training.session
+    rows = session.measure(training.samples["valid"])
+    centres = torch.nn.functional.normalize(session.module.network.centres.detach()).numpy()
+    own = (rows["embeddings"] * centres[rows["targets"]]).sum(1)
+    assert own.mean() > 0.3
 
 
 @pytest.mark.parametrize("loss", [*LABELLED, "nt_xent"])

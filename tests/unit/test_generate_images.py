@@ -118,7 +118,13 @@ def test_a_variational_autoencoder_that_never_finished_draws(vae: TrainedRun, tm
 def test_drawing_leaves_no_trace(vae: TrainedRun) -> None:
     state, seed = vae.session.module.state_dict(), torch.random.get_rng_state()
     before = {name: value.clone() for name, value in state.items()}
+    modes: list[bool] = []
+    hook = vae.session.module.network.network.decoder.register_forward_pre_hook(lambda m, _: modes.append(m.training))
+    vae.session.module.train()
     vae.draw(3)
+    hook.remove()
+    assert modes == [False]
+    assert vae.session.module.training
     assert torch.equal(torch.random.get_rng_state(), seed)
     assert all(torch.equal(before[name], value) for name, value in state.items())
 

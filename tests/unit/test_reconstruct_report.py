@@ -24,7 +24,7 @@ from chainrule.evaluate.charts import COLOURS, MARKS, groups_chart
 from chainrule.evaluate.code_map import MOST_GROUPS, class_groups, code_maps
 from chainrule.fitting import start_training
 from chainrule.models.catalog import CATALOG
-from chainrule.reconstructions import USED_NATS, evenly, groups_of, used_nats, write_rebuilt
+from chainrule.reconstructions import USED_NATS, evenly, groups_of, used_nats, ways_between, write_rebuilt
 from chainrule.trained import TrainedRun
 
 SMALL = {"train.threads": 1, "model.code": 4}
@@ -87,6 +87,23 @@ def test_what_is_shown_are_the_rows_and_their_reconstructions(pictures: TrainedR
     assert (near < far).sum() >= 8
 
 
+def test_ways_lead_from_one_row_to_another(pictures: TrainedRun) -> None:
+    """Both ends of a strip are test rows built again; between them are no two equal pictures."""
+    session = pictures.session
+    records = session.kind.read_inputs([shapes(12, seed=3)[0]], session.schema)
+    ends = evenly(12, 6)
+    _, built = built_again(session, session.encode(records.select(ends)))
+    rebuilt = restored(session, built)
+    assert isinstance(rebuilt, Pictures)
+    section = ways_between(session, records)
+    assert [len(strip) for strip in section.pictures] == [8, 8, 8]
+    for place, strip in enumerate(section.pictures):
+        images = np.stack([picture.image for picture in strip]).astype(int)
+        assert np.abs(images[0] - rebuilt.values[place]).max() <= 1
+        assert np.abs(images[-1] - rebuilt.values[3 + place]).max() <= 1
+        assert (np.abs(np.diff(images, axis=0)).max((1, 2, 3)) > 0).all()
+
+
 def test_numbers_of_a_code_that_are_not_used_are_told(pictures: TrainedRun) -> None:
     """An encoder that says nothing in one place of the code has no KL divergence there."""
     session = pictures.session
@@ -122,8 +139,7 @@ def test_pictures_are_shown_while_they_are_learned_and_training_stays_the_same(t
         found.append({name: x.clone() for name, x in training.session.module.state_dict().items()})
     assert all(torch.equal(x, found[1][name]) for name, x in found[0].items())
     with Image.open(tmp_path / "True/samples/step-00000001.png") as sheet:
-        width, height = sheet.size
-    assert width > 3 * height  # eight rows above what is built of them
+        assert sheet.size == (8 * (96 + 6) + 6, 2 * (96 + 6) + 6)  # eight rows above what is built of them
 
 
 def test_the_note_comes_once_and_only_for_pictures(tmp_path: Path) -> None:
@@ -141,7 +157,7 @@ def test_the_note_comes_once_and_only_for_pictures(tmp_path: Path) -> None:
 
 
 def test_points_are_coloured_by_what_is_known(pictures: TrainedRun, table: TrainedRun) -> None:
-    rows = {"labels": np.array([0, 1, 2, 1]), "mse": np.zeros(4), "reconstruction_nats": np.array([0.0, 9.0, 0.0, 0.0])}
+    rows = {"labels": np.array([0, 1, 2, 1]), "mse": np.zeros(4), "score": np.array([0.0, 9.0, 0.0, 0.0])}
     groups, names = groups_of(table.session, rows)
     assert (groups.tolist(), names) == ([0, 1, 2, 1], ["setosa", "versicolor", "virginica"])
     unlabelled = {name: values for name, values in rows.items() if name != "labels"}

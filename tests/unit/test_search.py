@@ -200,6 +200,7 @@ def test_equal_names_in_two_collections_are_told_apart(embedded: chainrule.Train
     run.index([tmp_path / "one", tmp_path / "two"])
     found = run.search("one/rings/00.png", k=3)
     assert "two/rings/00.png" in found["id"].to_list()
+    assert all(name.startswith(("one/", "two/")) for name in found["id"])
 
 
 def test_data_in_memory(tmp_path: Path) -> None:

@@ -558,7 +558,7 @@ def test_fronts_without_numbers_or_categories_and_state(takes: str) -> None:
         front = table.front(schema, takes)
         outputs = front(*table.encode(records, schema).inputs)
         assert all(x.shape[0] == 200 for x in outputs)
-        assert set(table.sizes(schema, takes)) <= {"in_features", "num_numbers", "num_bins", "cardinalities"}
+        assert set(table.sizes(schema, takes)) <= {"in_features", "shape", "num_numbers", "num_bins", "cardinalities"}
         other = table.front(schema, takes)
         other.load_state_dict(front.state_dict(), strict=True)
     numbers = torch.tensor([[30.0]], requires_grad=True)

@@ -27,10 +27,14 @@ SHARES = (
     "found",
     "clean_kept",
     "exact",
+    "detected",
+    "false_alarms",
+    "token_accuracy",
     "identification",
     "true_accept_at_1",
     "eer",
 )
+CURVES = ("roc_auc", "average_precision")
 FEWEST_DRAWS = 200  # the 2.5 % quantile then still has 5 draws beyond it
 FEWEST_ROWS = 2000  # of a large sample, what one draw sees at least
 WORK = 10_000_000  # values looked at in all draws together: about a second
@@ -133,6 +137,11 @@ def _doubtful(name: str, rows: Rows, units: int, N: int) -> int:
     targets, present = rows.get("targets"), rows.get("present")
     if present is not None and name in ("found", "clean_kept"):
         return max(1, round(float((present == (name == "found")).sum()) * units / N))
+    strange = rows.get("strange")
+    if strange is not None and name in (*CURVES, "detected", "false_alarms"):
+        kinds = (int(strange.sum()), int((~strange).sum()))
+        counted = min(kinds) if name in CURVES else kinds[name == "false_alarms"]
+        return max(1, round(counted * units / N))
     if name == "accuracy" or targets is None or not np.issubdtype(targets.dtype, np.integer):
         return units
     counts = np.unique(targets, return_counts=True)[1]

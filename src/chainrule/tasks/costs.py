@@ -84,7 +84,7 @@ class Costs(nn.Module):
         if self.form == "tokens":
             places = torch.arange(truth.shape[1], device=truth.device)
             return ((truth != built) & (places < inputs[1][:, None])).float()
-        squares = (truth - built) ** 2
+        squares = (truth - built).double() ** 2  # of a number far beyond all others, too
         return squares if len(inputs) == 1 else squares * inputs[1]
 
     def misfits(self, inputs: tuple[Tensor, ...], outputs: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ With labels alike is what has the same one; without, two random versions of one 
 
 Source: Deng et al. 2018, ArcFace, arXiv:1801.07698, equation 3; Hermans, Beyer, Leibe 2017, arXiv:1703.07737; Hadsell,
     Chopra, LeCun 2006, doi:10.1109/CVPR.2006.100; Chen et al. 2020, SimCLR, arXiv:2002.05709, equation 1, section 4.2.
-Differs: what SimCLR takes from its encoder is here what the network's last layer gives, ``dims`` numbers; places are of
-    unit length for triplets and pairs as well.
+Differs: ArcFace's margin rises from 0: with all of it at the start, and few classes, everything moves to where the
+    margin costs least, opposite to all centres, and stays there. What SimCLR takes from its encoder is here what the
+    network's last layer gives, ``dims`` numbers. Places are of unit length for triplets and pairs as well.
 """
 
 from __future__ import annotations
@@ -44,15 +45,18 @@ class EmbedConfig:
     margin: float = (
         0.0  # radians (arcface), or distance of unit vectors (triplet, contrastive); 0: the loss's usual one
     )
+    warmup: float = 0.3  # arcface: share of the steps over which the margin rises from 0
     scale: float = 16.0  # arcface: factor on the cosines
     temperature: float = 0.2  # nt_xent: divisor of the cosines
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise InputError(f"task.loss is {self.loss!r}; {nearest(self.loss, LOSSES)}")
-        if self.dims < 2 or self.scale <= 0 or self.temperature <= 0 or self.margin < 0:
+        if self.dims < 2 or self.scale <= 0 or self.temperature <= 0 or self.margin < 0 or not 0 <= self.warmup <= 1:
             raise InputError(
-                "task.dims must be 2 or more, task.scale and task.temperature positive, task.margin not negative"
+                "task.dims must be 2 or more, task.scale and task.temperature positive, task.margin not negative and "
+                f"task.warmup a share; got {self.dims}, {self.scale:g}, {self.temperature:g}, {self.margin:g} and "
+                f"{self.warmup:g}"
             )
 
 
@@ -111,17 +115,18 @@ class Embed:
         places = network(*batch.inputs)
         with torch.autocast(places.device.type, enabled=False):  # cosines need more than 8 bits
             places = places.to(torch.promote_types(places.dtype, torch.float32))
-            return (Term("likeness", self._total(placed_of(network), places, batch)),)
+            return (Term("likeness", self._total(placed_of(network), places, batch, at)),)
 
-    def _total(self, placed: Placed, places: Tensor, batch: Batch) -> Tensor:
+    def _total(self, placed: Placed, places: Tensor, batch: Batch, at: At) -> Tensor:
         if self.by_versions:
             first, second = placed.head(places).chunk(2)
             return nt_xent_sum(first, second, self.config.temperature)
         assert batch.targets is not None
         if self.loss_name == "arcface":
+            margin = self.margin * min(1.0, (at.step + 1) / max(1.0, self.config.warmup * at.steps))
 
             def total(targets: Tensor, rows: Tensor | None) -> Tensor:
-                logits = arcface_logits(places, placed.centres, targets, self.margin, self.config.scale)
+                logits = arcface_logits(places, placed.centres, targets, margin, self.config.scale)
                 return cross_entropy_sum(logits, targets, rows=rows)
 
             return total_of(batch, total)

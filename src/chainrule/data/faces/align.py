@@ -14,6 +14,7 @@ from chainrule.data.image.decode import Pixels, resize
 Align = Literal["eyes", "whole", "centre"]
 Frame = tuple[float, float, float, float]
 
+AROUND: Frame = (1.0, 1.0, 1.0, 1.0)  # of a face that is turned, so much is looked at
 EYE_X, EYE_Y = 0.36, 0.46  # where the left eye stands, in shares of the side; the right one mirrored
 BOX_EYES = ((0.30, 0.39), (0.69, 0.39))  # where eyes stand in the square of a face in which none were seen
 FILLED = 0.6  # a face whose side is this share of a photo's shorter side fills it: the photo is cut about a face
@@ -66,13 +67,15 @@ def face_crop(pixels: Pixels, face: Face, size_px: tuple[int, int]) -> Pixels:
     Eyes are taken to stand half-way between where they are seen and where they usually are in the square of a face,
     for both are seen with errors; where no eyes are seen, in the usual places.
     """
-    left, right = _eyes(face)
+    near = framed(pixels, face, AROUND)
+    corner = face.left - AROUND[0] * face.side, face.top - AROUND[1] * face.side
+    left, right = ((x - round(corner[0]), y - round(corner[1])) for x, y in _eyes(face))
     scale = (right[0] - left[0]) / ((1 - 2 * EYE_X) * size_px[1])  # pixels of the photo for one of the crop
     if scale > 1.5:  # else pixels in between would be left out
-        small = resize(pixels, _shrunk(pixels.shape, scale))
-        across, down = (small.shape[axis] / pixels.shape[axis] for axis in (1, 0))
-        pixels, left, right = small, (left[0] * across, left[1] * down), (right[0] * across, right[1] * down)
-    return _turned(pixels, left, right, size_px)
+        small = resize(near, _shrunk(near.shape, scale))
+        across, down = (small.shape[axis] / near.shape[axis] for axis in (1, 0))
+        near, left, right = small, (left[0] * across, left[1] * down), (right[0] * across, right[1] * down)
+    return _turned(near, left, right, size_px)
 
 
 def _eyes(face: Face) -> tuple[Point, Point]:
