@@ -32,6 +32,7 @@ from chainrule.evaluate.report import Mistake, Picture, ReportData, Section, ren
 from chainrule.evaluate.sheet import sheet
 from chainrule.generating import sample
 from chainrule.look_alikes import look_alikes
+from chainrule.mistaken import mistaken_people
 from chainrule.models.mlp import MLP
 from chainrule.models.perceptron import Perceptron
 from chainrule.prepare import Prepared
@@ -333,6 +334,7 @@ SECTIONS: dict[str, Sections] = {  # what only some tasks or data kinds have
     "gates": decision_regions,
     "language": own_text,
     "translate": translations,
+    "verify": mistaken_people,
 }
 
 

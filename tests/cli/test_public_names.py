@@ -24,6 +24,9 @@ VERBS = {
     "search": "run one k out as_json debug",
     "feed": "run more liked k out as_json debug",
     "index": "run sources as_json debug",
+    "verify": "run first second as_json debug",
+    "enrol": "run name photos forget as_json debug",
+    "identify": "run photo as_json debug",
     "models": "name out settings as_json debug",
     "datasets": "name as_json debug",
 }

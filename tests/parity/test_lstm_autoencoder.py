@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,6 +33,7 @@ class Plain(nn.Module):
         self.embedding = nn.Embedding(config.vocab_size, config.embedding) if config.vocab_size else None
         self.encoder = nn.LSTM(features, config.hidden, config.layers, batch_first=True)
         self.code = nn.Linear(config.hidden, config.code)
+        self.start = nn.Linear(config.code, 2 * config.layers * config.hidden)
         self.decoder = nn.LSTM(config.code, config.hidden, config.layers, batch_first=True)
         self.head = nn.Linear(config.hidden, config.vocab_size or config.shape[1])
 
@@ -40,7 +41,8 @@ class Plain(nn.Module):
         """(T, outputs) of one row (T, features)."""
         _, (h, _) = self.encoder(read[None])
         code = self.code(h[-1])
-        written, _ = self.decoder(torch.stack([code] * len(read), 1))
+        h, c = (part.view(self.decoder.num_layers, 1, -1) for part in self.start(code)[0].chunk(2))
+        written, _ = self.decoder(torch.stack([code] * len(read), 1), (h.tanh(), c))
         return self.head(written)[0].flip(0)
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
@@ -142,13 +144,19 @@ def test_reversing_twice_changes_nothing() -> None:
     "wrong",
     [
         {}, {"shape": (9,)}, {"shape": (9, 3), "vocab_size": 11, "steps": 7}, {"vocab_size": 11}, {"shape": (9, 0)},
-        {"shape": (9, 3), "code": 0}, {"shape": (9, 3), "dropout": 1.0},
+        {"shape": (9, 3), "code": -1}, {"shape": (9, 3), "dropout": 1.0},
     ],
 )  # fmt: skip
 def test_sizes_that_make_no_network_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match="model"):
         LSTMAutoencoderConfig(**wrong)  # type: ignore[arg-type]
-    assert asdict(WINDOWS)["code"] == 4
+    assert WINDOWS.code_size == 4
+
+
+def test_a_usual_code_is_shorter_than_what_it_stands_for() -> None:
+    sizes = [LSTMAutoencoderConfig(shape=shape).code_size for shape in ((48, 1), (24, 20), (2, 1))]
+    assert sizes == [12, 32, 1]
+    assert LSTMAutoencoderConfig(vocab_size=11, steps=7).code_size == 32
 
 
 def test_learns_one_batch() -> None:

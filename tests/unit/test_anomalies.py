@@ -31,7 +31,10 @@ from chainrule.functional.anomaly import (
 from chainrule.functional.spread import shrunk_covariance
 from chainrule.prepare import prepare
 
-QUICK = {"model.code": 2, "train.epochs": 30, "optimizer.learning_rate": 3e-3, "train.precision": "float32", "train.compile": "off"}
+QUICK = {
+    "model.code": 2, "train.epochs": 30, "optimizer.learning_rate": 3e-3, "train.precision": "float32",
+    "train.compile": "off",
+}  # fmt: skip
 NORMAL = DataConfig(task="reconstruct", normal=("ok",))
 
 

@@ -32,7 +32,8 @@ def bernoulli_divergence(logits: Tensor, truth: Tensor) -> Tensor:
     """
     own = torch.special.entr(truth) + torch.special.entr(1 - truth)
     nats: Tensor = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    return (nats - own).clamp(min=0)
+    beyond: Tensor = nats - own
+    return beyond.clamp(min=0)
 
 
 def precision_of(points: Floats) -> Floats:

@@ -1,21 +1,23 @@
-"""The LSTM autoencoder: a sequence is read to its end, its last state becomes a code, and a second LSTM writes it again.
+"""The LSTM autoencoder: a sequence is read to its end, the last output becomes a code, another LSTM writes it again.
 
 The decoder writes in reverse order, the last step first, and never sees what it wrote ("unconditioned"): all that it
-knows of the sequence is the code, which it reads anew at every step. So an anomaly cannot be copied from its own past.
+knows of the sequence is the code, which gives its first state and which it reads anew at every step. So an anomaly
+cannot be copied from its own past.
 Sequences are windows of numbers, with what is known of them, or tokens.
 
-Source: Srivastava, Mansimov, Salakhutdinov 2015, arXiv:1502.04681, section 2.1 and figure 2 (the order of the outputs; an
-    unconditioned decoder); the code as an input of every step: Cho et al. 2014, arXiv:1406.1078, section 2.2; as a
+Source: Srivastava, Mansimov, Salakhutdinov 2015, arXiv:1502.04681, section 2.1 and figure 2 (the order of the outputs;
+    an unconditioned decoder); the code as an input of every step: Cho et al. 2014, arXiv:1406.1078, section 2.2; as a
     detector of anomalies: Malhotra et al. 2016, arXiv:1607.00148.
 Reference: torch.nn.Embedding, LSTM and Linear on reversed rows, compared in tests/parity/test_lstm_autoencoder.py.
-Differs: the paper hands the encoder's whole state on, here a linear layer makes a code of a chosen size of its output;
-    layers start as nn/recurrent.py says.
+Differs: the paper hands the encoder's whole state on, here linear layers make a code of a chosen size of its output and
+    a state of the code; layers start as nn/recurrent.py says.
 
 Letters: B rows, T steps, F numbers of a step, D code, V vocabulary. A row of tokens begins with BEGIN.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +28,7 @@ from chainrule.errors import InputError
 from chainrule.nn.recurrent import Recurrent, check_recurrent
 
 PAD, BEGIN = 0, 2  # the token that fills a row up, and the one that every row begins with
+USUAL_CODE = 32
 SURE = 1e4  # the logit of PAD beyond a row's end
 
 
@@ -36,7 +39,7 @@ class LSTMAutoencoderConfig:
     shape: tuple[int, ...] = ()  # (T, F) of a window of numbers; (): rows are tokens
     vocab_size: int = 0  # kinds of tokens; 0: rows are numbers
     steps: int = 0  # tokens of a row at most
-    code: int = 32
+    code: int = 0  # numbers in a code; 0: 32, of a window a quarter of its values at most
     hidden: int = 64  # of the encoder and of the decoder
     layers: int = 1
     embedding: int = 64  # numbers of a token's vector
@@ -50,10 +53,16 @@ class LSTMAutoencoderConfig:
                 "an LSTM autoencoder reads windows of numbers (model.shape of steps and columns) or tokens "
                 f"(model.vocab_size and model.steps), one of both; got {self.shape}, {self.vocab_size} and {self.steps}"
             )
-        if min(self.code, self.embedding) < 1:
+        if self.code < 0 or self.embedding < 1:
             raise InputError(
-                f"model.code and model.embedding must be at least 1, got {self.code} and {self.embedding}"
+                f"model.code is 0 (found) or more and model.embedding at least 1, got {self.code} and {self.embedding}"
             )
+
+    @property
+    def code_size(self) -> int:
+        """Numbers in a code."""
+        usual = min(USUAL_CODE, max(1, math.prod(self.shape) // 4)) if self.shape else USUAL_CODE
+        return self.code or usual
 
 
 class LSTMAutoencoder(nn.Module):
@@ -72,7 +81,7 @@ class LSTMAutoencoder(nn.Module):
     def __init__(self, config: LSTMAutoencoderConfig) -> None:
         super().__init__()
         self.steps = config.shape[0] if config.shape else config.steps
-        self.code_size = config.code
+        self.code_size, self.layers = config.code_size, config.layers
         self.embedding: nn.Embedding | None = None
         if config.vocab_size:
             self.embedding = nn.Embedding(config.vocab_size, config.embedding, padding_idx=PAD)
@@ -80,8 +89,9 @@ class LSTMAutoencoder(nn.Module):
         features = config.embedding if config.vocab_size else 2 * config.shape[1]
         hidden, layers, dropout = config.hidden, config.layers, config.dropout
         self.encoder = Recurrent("lstm", features, hidden, layers=layers, dropout=dropout)
-        self.code = nn.Linear(config.hidden, config.code)
-        self.decoder = Recurrent("lstm", config.code, hidden, layers=layers, dropout=dropout)
+        self.code = nn.Linear(hidden, self.code_size)
+        self.start = nn.Linear(self.code_size, 2 * layers * hidden)
+        self.decoder = Recurrent("lstm", self.code_size, hidden, layers=layers, dropout=dropout)
         self.head = nn.Linear(config.hidden, outputs)
 
     def encode(self, *inputs: Tensor) -> Float[Tensor, "B D"]:
@@ -122,7 +132,8 @@ class LSTMAutoencoder(nn.Module):
 
     def _written(self, code: Float[Tensor, "B D"], steps: int) -> Float[Tensor, "B T outputs"]:
         """The last step first."""
-        hidden, _ = self.decoder(code[:, None].expand(-1, steps, -1))
+        h, c = self.start(code).view(len(code), 2, self.layers, -1).permute(1, 2, 0, 3).contiguous()
+        hidden, _ = self.decoder(code[:, None].expand(-1, steps, -1), state=(h.tanh(), c))
         outputs: Tensor = self.head(hidden)
         return outputs
 
