@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 import chainrule
 from chainrule.data import audio, image
 from chainrule.data.audio.augment import MASKS, AudioAugmentConfig
+from chainrule.data.audio.built import COLOURS
 from chainrule.data.audio.decode import FULL_SCALE, decode_files, resampled
 from chainrule.data.audio.front import cut, even_windows
 from chainrule.data.audio.learn import find_clip, find_rate, find_spectrogram, fitted
@@ -503,7 +504,7 @@ def test_a_recording_is_shown_as_its_spectrogram(tones: Path) -> None:
 
 
 def test_colours_grow_lighter() -> None:
-    luma = audio.COLOURS @ np.array([0.299, 0.587, 0.114])
+    luma = COLOURS @ np.array([0.299, 0.587, 0.114])
     assert (np.diff(luma) > 30).all()
 
 

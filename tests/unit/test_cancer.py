@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 import chainrule
 from chainrule.evaluate.calibration import choose_threshold
-from chainrule.scoring import SETTLE
+from chainrule.settling import SETTLE
 
 
 def scans(folder: Path, count: int = 60) -> Path:
@@ -79,7 +79,7 @@ def test_the_threshold_comes_from_the_validation_split_alone(objective: str, tmp
     assert (
         saved
         == pytest.approx(expected)
-        == pytest.approx(SETTLE["classify"](session, parts["valid"], valid)["threshold"])
+        == pytest.approx(SETTLE["classify"](session, parts, {"valid": valid})["threshold"])
     )
     assert run.metrics["test"]["sensitivity_at_specificity"] > 0.8
     assert set(run.metrics["interval"]) >= {"roc_auc", "sensitivity_at_specificity"}

@@ -254,6 +254,15 @@ def test_places_are_of_unit_length_and_predict_gives_their_numbers(tmp_path: Pat
         run.evaluate(images)
 
 
+def test_places_of_several_views_are_averaged(tmp_path: Path) -> None:
+    images, labels = blobs()
+    settings = {**SETTINGS, "train.epochs": 2, "augment.shift": 0.3}
+    run = chainrule.fit((images, labels), model="resnet9", out=tmp_path / "run", set=settings)
+    judged = run.evaluate((images, labels), views=3)
+    assert judged["views"] == 3
+    assert judged["metrics"] != run.evaluate((images, labels))["metrics"]
+
+
 def test_new_classes_are_judged_like_known_ones(tmp_path: Path) -> None:
     images, labels = blobs()
     run = chainrule.fit((images, labels), model="resnet9", out=tmp_path / "run", set={**SETTINGS, "train.epochs": 1})

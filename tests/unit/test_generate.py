@@ -123,7 +123,7 @@ def test_an_unknown_character_of_the_prompt_is_named() -> None:
 
 
 def test_another_task_is_refused() -> None:
-    with pytest.raises(InputError, match=r"generate is for language models and autoencoders, this run learned to classify"):
+    with pytest.raises(InputError, match=r"for language models and autoencoders, this run learned to classify"):
         generate(fresh_session("xor", {}, "mlp")[0])
 
 

@@ -21,7 +21,7 @@ from chainrule.tasks.task import Rows
 from chainrule.train.arithmetic import Arithmetic
 
 MIXING = ("mixup", "cutmix")  # settings that blend rows: a blend is no view of one row
-AVERAGED = ("probabilities", "predictions")
+AVERAGED = ("probabilities", "predictions", "embeddings")
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ class View:
 
 
 def mean_of_views(views: Sequence[Rows]) -> Rows:
-    """The measured rows with their probabilities or predictions averaged over the views."""
+    """The measured rows with their probabilities, predictions or embeddings averaged over the views."""
     return {
         name: np.mean([rows[name] for rows in views], axis=0) if name in AVERAGED else values
         for name, values in views[0].items()

@@ -63,7 +63,7 @@ def elements_of(module: Fronted, target: InputTarget, samples: Samples, rows: ND
     found = (costs.truth(seen), built, misfits, seen[0])
     pieces = len(misfits) // len(rows)
     places = pieces * torch.arange(len(rows), device=misfits.device)
-    worst = misfits.flatten(1).sum(1).view(-1, pieces).argmin(1) + places
+    worst = misfits.flatten(1).sum(1).view(-1, pieces).argmax(1) + places
     return Elements(*(values[worst].float().cpu() for values in found))
 
 

@@ -10,6 +10,7 @@ Reference: torch.distributions, scipy.spatial and scipy.stats, compared in tests
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chainrule.functional.metrics import Weights
 from chainrule.functional.spread import shrunk_covariance
 
 Floats = NDArray[np.float64]
@@ -89,3 +91,15 @@ def false_alarm_bounds(rows: int, share: float, level: float = 0.95) -> tuple[fl
     called = called_of(rows, share)
     low, high = betaincinv(called, rows - called + 1, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return low, high
+
+
+def mean_of(values: NDArray[Any], weights: Weights) -> Any:
+    """The mean of values (N,) by weights (..., N)."""
+    return values.mean() if weights is None else (weights @ values) / weights.sum(-1)
+
+
+def share_of(called: NDArray[np.bool_], among: NDArray[np.bool_], weights: Weights) -> Any:
+    """The share of rows that are called, among some."""
+    kept = among.astype(np.float64) if weights is None else weights * among
+    total = kept.sum(-1)
+    return np.where(total > 0, (kept * called).sum(-1) / np.maximum(total, 1), np.nan)  # a draw may have none of them

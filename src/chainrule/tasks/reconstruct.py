@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from chainrule.data.samples import Batch
 from chainrule.data.schema import InputTarget
 from chainrule.errors import InputError, nearest
-from chainrule.functional.anomaly import distance
+from chainrule.functional.anomaly import distance, mean_of, share_of
 from chainrule.functional.coding import codebook_perplexity
 from chainrule.functional.draws import normal_of
 from chainrule.functional.metrics import Scorer, Weights, average_precision, ranking, roc_auc
@@ -298,15 +298,3 @@ def anomaly_scores(rows: Rows) -> NDArray[np.float64]:
 def no_scores(weights: Weights = None) -> dict[str, Any]:
     """No scores."""
     return {}
-
-
-def mean_of(values: NDArray[Any], weights: Weights) -> Any:
-    """The mean of values (N,) by weights (..., N)."""
-    return values.mean() if weights is None else (weights @ values) / weights.sum(-1)
-
-
-def share_of(called: NDArray[np.bool_], among: NDArray[np.bool_], weights: Weights) -> Any:
-    """The share of rows that are called, among some."""
-    kept = among.astype(np.float64) if weights is None else weights * among
-    total = kept.sum(-1)
-    return np.where(total > 0, (kept * called).sum(-1) / np.maximum(total, 1), np.nan)  # a draw may have none of them

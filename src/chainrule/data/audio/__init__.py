@@ -252,7 +252,7 @@ def sizes(schema: AudioSchema, takes: str) -> dict[str, Any]:
     return {
         "in_channels": 1,
         "image_size": (schema.mels, schema.frames) if takes == "image" else (schema.clip_samples,),
-        "shape": (1, schema.mels, schema.frames),
+        **({"shape": (1, schema.mels, schema.frames)} if isinstance(schema.target, InputTarget) else {}),
     }
 
 

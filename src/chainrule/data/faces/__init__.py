@@ -254,8 +254,12 @@ def pieces(schema: FaceSchema, takes: str) -> int:
 
 
 def usual_settings(schema: FaceSchema, takes: str, rows: int) -> dict[str, Any]:
-    """Few photos of each person: they are mirrored, moved, turned, lit and partly covered, and seen many times."""
+    """Few photos of each person: they are mirrored, moved, turned, lit and partly covered, and seen many times.
+
+    In float32: likenesses are compared with a threshold, also on other machines.
+    """
     return {
+        "train.precision": "float32",
         "train.epochs": max(10, min(40, 200_000 // max(1, rows))), "optimizer.learning_rate": 2e-3,
         "augment.flip": "yes", "augment.shift": 0.1, "augment.rotate": 10.0, "augment.scale": 0.1,
         "augment.brightness": 0.15, "augment.contrast": 0.3, "augment.erase": 0.3,

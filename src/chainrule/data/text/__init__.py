@@ -136,7 +136,8 @@ def classical(batch: Batch, schema: TextSchema) -> dict[str, NDArray[Any]]:
 
 def sizes(schema: TextSchema, takes: str) -> dict[str, Any]:
     """``vocab_size``, the number of different tokens; ``steps`` of a row that is built again, BEGIN among them."""
-    return {"vocab_size": len(schema.tokenizer), "steps": schema.max_tokens + 1}
+    built = {"steps": schema.max_tokens + 1} if isinstance(schema.target, InputTarget) else {}
+    return {"vocab_size": len(schema.tokenizer), **built}
 
 
 def input_names(schema: TextSchema, takes: str) -> list[str]:
