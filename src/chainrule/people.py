@@ -289,7 +289,7 @@ def _refuse_others(people: Mapping[str, Places], name: str, places: Places, thre
         if likeness >= threshold:
             raise InputError(
                 f"photo {number} of {name!r} looks like {other!r}, who is enrolled: likeness {likeness:.4g}, one "
-                f"person from {threshold:.4g} on; nothing was stored. Give other photos, or erase {other!r} with --forget"
+                f"person from {threshold:.4g} on; nothing was stored. Give other photos, or erase {other!r}: --forget"
             )
 
 

@@ -13,6 +13,7 @@ USES = {  # by task, where it is not `predict RUN INPUT`
 }  # fmt: skip
 MORE = {  # other verbs, by task
     "reconstruct": (("generate", "-n 64"), ("search", "INPUT")), "embed": (("feed", "--liked INPUT"),),
+    "verify": (("enrol", "NAME PHOTO"), ("identify", "PHOTO")),
 }  # fmt: skip
 
 

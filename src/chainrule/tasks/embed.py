@@ -42,9 +42,7 @@ class EmbedConfig:
 
     loss: str = "auto"  # arcface, triplet or contrastive by labels; nt_xent without; auto: arcface, or nt_xent
     dims: int = 128  # numbers in an embedding
-    margin: float = (
-        0.0  # radians (arcface), or distance of unit vectors (triplet, contrastive); 0: the loss's usual one
-    )
+    margin: float = 0.0  # radians (arcface), distance of unit vectors (triplet, contrastive); 0: the loss's usual one
     warmup: float = 0.3  # arcface: share of the steps over which the margin rises from 0
     scale: float = 16.0  # arcface: factor on the cosines
     temperature: float = 0.2  # nt_xent: divisor of the cosines

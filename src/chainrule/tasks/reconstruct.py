@@ -34,16 +34,7 @@ from chainrule.tasks.task import At, Headline, Loss, Rows, Term
 
 LIKELIHOODS = ("auto", "bernoulli", "gaussian")
 KL = "kl"  # the penalty that beta and the warm-up weigh
-UNPAID = (
-    "mse",
-    "elements",
-    "score",
-    "tokens",
-    "labels",
-    "strange",
-    "block",
-    "indices",
-)  # measured rows that are no costs
+UNPAID = ("mse", "elements", "score", "tokens", "labels", "strange", "block", "indices")  # measured, but no costs
 VALUES = 2**24  # logits of tokens that are measured at once
 
 
