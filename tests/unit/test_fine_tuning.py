@@ -52,12 +52,23 @@ def test_every_network_has_stages_that_end_with_its_head(name: str) -> None:
         "mobilenet_v3": "classifier.3", "tabm": "head", "mlp": "layers.1", "perceptron": "linear",
         "resnet9": "linear", "resnet": "fc", "unetpp": "heads.0", "unet": "head", "dlinear": "trend",
         **dict.fromkeys(("rnn_attention", "gru_attention", "lstm_attention"), "combine"),  # its head is the embedding
+        **dict.fromkeys(("denoising", "sparse"), "decoder.4"), "autoencoder": "decoder.6", "vae": "decoder.2",
+        "vq_vae": "decoder.5",
         **dict.fromkeys(("rnn", "gru", "lstm", "tcn", "bag_of_embeddings", "cnn_lstm"), "head"),
     }  # fmt: skip
     head = next(layer for family, layer in heads.items() if name.startswith(family))
     found = names_of_stages(name)
     assert found[-1] == f"{head}.weight {head}.bias"
-    few = {"perceptron": 1, "mlp": 2, "dlinear": 2, "bag_of_embeddings": 2, "tabm": 5, "cnn_lstm": 5}
+    few = {
+        "perceptron": 1,
+        "mlp": 2,
+        "dlinear": 2,
+        "bag_of_embeddings": 2,
+        "tabm": 5,
+        "cnn_lstm": 5,
+        "vae": 4,
+        "lstm_autoencoder": 5,
+    }
     sequences = {"lm": 3, "ctc": 3, "forecast": 2, "lstm": 3, "gru": 3, "rnn": 3}
     assert len(found) == (few | sequences).get(name, sequences.get(name.split("_")[-1], 6))
 

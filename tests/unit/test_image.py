@@ -347,8 +347,10 @@ def test_the_front_standardises_in_one_step(channels: int) -> None:
     assert out.std((0, 2, 3), correction=0).tolist() == pytest.approx([1] * channels, abs=1e-5)
     (flat,) = image.front(schema, "vector")(*batch.inputs)
     assert torch.equal(flat, out.flatten(1))
-    assert image.sizes(schema, "image") == {"in_channels": channels, "image_size": (8, 6)}
-    assert image.sizes(schema, "vector") == {"in_features": flat.shape[1]}
+    assert image.sizes(schema, "image") == {
+        "in_channels": channels, "image_size": (8, 6), "shape": (channels, 8, 6),
+    }  # fmt: skip
+    assert image.sizes(schema, "vector") == {"in_features": flat.shape[1], "shape": (flat.shape[1],)}
     for call in (image.front, image.sizes):
         with pytest.raises(InputError, match="takes 'columns'"):
             call(schema, "columns")
