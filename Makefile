@@ -10,7 +10,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,explain,video,faces]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[test,explain,video,faces,search]"
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps torchvision timm tabm rtdl_num_embeddings \
 		segmentation_models_pytorch huggingface_hub PyYAML
 	touch $@
